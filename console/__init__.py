@@ -1,0 +1,1 @@
+"""The operator side: command line, cluster, screen. Never imports mlx."""

@@ -1,0 +1,1 @@
+"""Everything done to hosts, without a screen: SSH, facts, provision, deploy, attach."""

@@ -1,0 +1,1 @@
+"""Embedded SSH hosts on loopback and the demo model."""

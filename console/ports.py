@@ -1,0 +1,67 @@
+"""What the screen and the commands ask of a cluster: protocols and plain values, no SSH, no Textual."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from ringcore.spec.events import Recorded
+from ringcore.spec.plan import Plan
+from ringcore.spec.profile import Profile
+
+Emit = Callable[[Recorded], None]
+
+
+class ChatMessage(Struct, frozen=True):
+    role: str  # "system" | "user" | "assistant"
+    content: str
+
+
+class ChatDelta(Struct, frozen=True, kw_only=True):
+    """A piece of a streamed answer. The last one has ``finish_reason`` and the figures.
+
+    Times in seconds from the moment the request was sent, measured at the console.
+    """
+
+    text: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_seconds: float = 0.0
+    tokens_per_second: float = 0.0
+
+
+class Cluster(Protocol):
+    """The verbs of the operator. Each emits events while it works and raises `MlxringError` subclasses
+    after it has emitted the failure. Every one may be cancelled."""
+
+    profile: Profile
+
+    async def plan(self) -> Plan:
+        """Reach the hosts, read facts and the model's card, and make the plan; changes nothing."""
+        ...
+
+    async def provision(self) -> None: ...
+
+    async def deploy(self) -> None: ...
+
+    async def start(self) -> None:
+        """All that is missing of provision and deploy, then agents and ranks; returns when serving."""
+        ...
+
+    async def stop(self) -> None:
+        """End ranks, gateway and agents on every host."""
+        ...
+
+    async def follow(self) -> None:
+        """Attach to every host that has a run and emit its events (replayed, then live) until the agents
+        end or this is cancelled. Returns at once where nothing runs."""
+        ...
+
+    def chat(self, messages: Sequence[ChatMessage]) -> AsyncIterator[ChatDelta]:
+        """Stream an answer through the HTTP API. Closing the iterator cancels the request on the ring."""
+        ...
+
+    async def close(self) -> None:
+        """Drop the SSH connections; the ring goes on."""
+        ...

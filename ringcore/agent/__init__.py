@@ -1,0 +1,1 @@
+"""Supervises one rank on one host, keeps its log, answers the console; never imports mlx."""

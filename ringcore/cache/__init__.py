@@ -1,0 +1,1 @@
+"""KV caches of the layers of one stage."""

@@ -1,0 +1,1 @@
+"""What the leader decides: the next step and the next token."""

@@ -1,0 +1,1 @@
+"""How each model architecture is cut into stages."""

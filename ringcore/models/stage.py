@@ -1,0 +1,40 @@
+"""What a rank needs of a model: one run of its layers, as a callable over hidden states."""
+
+from typing import Any, Protocol
+
+import mlx.core as mx
+
+from ringcore.spec.shard import Shard
+
+SequenceCache = list[Any]  # one mlx-lm cache object for each layer of the stage, for one sequence
+
+
+class ModelStage(Protocol):
+    """Layers ``shard`` of one model, with the embedding when first, norm and head when last.
+
+    ``B`` sequences, ``L`` tokens, ``D`` hidden size, ``V`` vocabulary.
+    """
+
+    shard: Shard
+    hidden_size: int
+    vocab_size: int
+    dtype: mx.Dtype  # of the hidden states between stages
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the parameters this stage holds."""
+        ...
+
+    def make_cache(self) -> SequenceCache:
+        """Empty KV (or state) caches for one sequence, for this stage's layers."""
+        ...
+
+    def __call__(self, x: mx.array, cache: SequenceCache, want_logits: bool = True) -> mx.array:
+        """First stage: token ids (B, L) int32; others: hidden states (B, L, D).
+
+        Returns hidden states (B, L, D), or on the last stage logits (B, V) in the stage's dtype of the last
+        position. On the last stage with ``want_logits`` False (a prefill chunk that is not the
+        prompt's last) the head is not computed and an array that only forces the caches is returned.
+        Lazy: the caller evaluates.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Where each layer goes: pure functions, no I/O."""

@@ -1,0 +1,1 @@
+"""One pipeline stage: link, loop, weights. Imports mlx."""

@@ -1,0 +1,34 @@
+"""What a model weighs: read from ``config.json`` and safetensors headers, without loading a tensor."""
+
+from msgspec import Struct
+
+
+class LayerCard(Struct, frozen=True):
+    """``weight_bytes`` in the dtype the rank will hold; ``kv_bytes_per_token`` for one sequence."""
+
+    weight_bytes: int
+    kv_bytes_per_token: int
+    state_bytes_per_sequence: int = 0  # fixed-size state (SSM); 0 for attention
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """Sizes in bytes, in the dtypes the ranks will hold after any cast (see ``dtype``).
+
+    ``embedding_bytes`` lives where layer 0 lives; ``norm_bytes`` and ``head_bytes`` where the last
+    layer lives. With tied embeddings ``head_bytes`` equals ``embedding_bytes`` (the last stage needs
+    its own copy unless it also holds the first layer).
+    """
+
+    name: str
+    architecture: str  # `model_type` of config.json
+    layers: tuple[LayerCard, ...]
+    hidden_size: int
+    vocab_size: int
+    embedding_bytes: int
+    norm_bytes: int
+    head_bytes: int
+    tied: bool
+    dtype: str
+    quantization: str = ""  # "4-bit g32", "" for none
+    max_context: int = 0  # 0 when the config does not say
+    revision: str = ""  # hash of config and headers

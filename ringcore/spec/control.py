@@ -1,0 +1,108 @@
+"""Messages of the control plane: JSON, one a line, no message over `MAX_LINE` bytes.
+
+agent <-> rank      a Unix socket pair, inherited as ``--control-fd``
+agent <-> gateway   the same
+console <-> agent   ``agent.sock``, through ``python -m ringcore attach`` over SSH
+"""
+
+import msgspec
+from msgspec import Struct
+
+from ringcore.spec.errors import Failure
+from ringcore.spec.events import Level, MemoryUsed, RankChanged, Recorded, RequestChanged, StepCount
+
+PROTOCOL = 1
+MAX_LINE = 1 << 20
+
+
+class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    pass
+
+
+# agent -> rank ------------------------------------------------------------------------------------
+class Join(_Message, frozen=True, tag="join"):
+    """Every rank has loaded: open the links now."""
+
+
+class Wake(_Message, frozen=True, tag="wake"):
+    """The leader has work: leave the parked state and post a receive."""
+
+
+class Quit(_Message, frozen=True, tag="quit"):
+    """End now, in order (rank or gateway); SIGKILL follows after a grace."""
+
+
+# rank -> agent ------------------------------------------------------------------------------------
+class WakeAll(_Message, frozen=True, tag="wake_all"):
+    """Rank 0 only: pass `Wake` on to every other rank."""
+
+
+class Say(_Message, frozen=True, tag="say"):
+    """A log line with its level known (what is printed on stdout and stderr is logged as well)."""
+
+    level: Level
+    text: str
+
+
+class Fatal(_Message, frozen=True, tag="fatal"):
+    """The last words of a rank or gateway: it exits right after."""
+
+    failure: Failure
+
+
+# gateway -> agent ---------------------------------------------------------------------------------
+class GatewayReady(_Message, frozen=True, tag="gateway_ready"):
+    url: str
+
+
+AgentToChild = Join | Wake | Quit
+ChildToAgent = RankChanged | StepCount | MemoryUsed | RequestChanged | WakeAll | Say | Fatal | GatewayReady
+
+
+# console -> agent ---------------------------------------------------------------------------------
+class Attach(_Message, frozen=True, tag="attach"):
+    """First line. Events with ``seq > after`` follow, then live ones. ``after`` counts only for the same
+    ``run_id``; another run is replayed from its start."""
+
+    after: int = 0
+    run_id: str = ""
+    protocol: int = PROTOCOL
+
+
+class StopRing(_Message, frozen=True, tag="stop"):
+    """End ranks, gateway and agents of the whole ring (leader) or of this host (others)."""
+
+
+ConsoleToAgent = Attach | StopRing
+
+
+# agent -> console ---------------------------------------------------------------------------------
+class Welcome(_Message, frozen=True, tag="welcome"):
+    """``running`` False: there is no agent, the journal of the last run follows and then the end."""
+
+    host: str
+    rank: int
+    ring: str
+    run_id: str
+    version: str
+    running: bool
+    last_seq: int
+    protocol: int = PROTOCOL
+
+
+class Happened(_Message, frozen=True, tag="event"):
+    record: Recorded
+
+
+AgentToConsole = Welcome | Happened
+
+encoder = msgspec.json.Encoder()
+agent_to_child = msgspec.json.Decoder(AgentToChild)
+child_to_agent = msgspec.json.Decoder(ChildToAgent)
+console_to_agent = msgspec.json.Decoder(ConsoleToAgent)
+agent_to_console = msgspec.json.Decoder(AgentToConsole)
+
+
+def line(message: Struct) -> bytes:
+    """One message as one line."""
+    return encoder.encode(message) + b"\n"

@@ -1,0 +1,64 @@
+"""What the console writes on each host before it starts an agent, and the names of the files there.
+
+Layout of a host's ``home`` (``~/.mlxring`` unless the profile says otherwise)::
+
+    marker                      says that this folder is ours (purge looks for it)
+    venv-<lock hash>/           interpreter and packages
+    code-<hash>/ringcore/       ringcore as the console has it
+    runs/<ring>/                deployment.json secret(0600) agent.sock engine.sock agent.pid
+                                events.jsonl rank-<n>.log agent.log gateway.log
+"""
+
+from msgspec import Struct
+
+from ringcore.spec.plan import Plan
+
+MARKER = "mlxring-home"
+DEPLOYMENT_FILE = "deployment.json"
+SECRET_FILE = "secret"
+AGENT_SOCKET = "agent.sock"
+ENGINE_SOCKET = "engine.sock"
+PID_FILE = "agent.pid"
+JOURNAL_FILE = "events.jsonl"
+AGENT_LOG = "agent.log"
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """A rank's place on the ring's network. ``address`` is IPv4 (MLX's ring knows no other)."""
+
+    rank: int
+    host: str
+    address: str
+    link_port: int
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One host's copy; the copies differ in ``rank`` and ``model_path`` only.
+
+    ``run_id`` is new for each `up`. ``control_port`` is where the leader's agent listens, on the
+    leader's ``address``. ``model_path`` is a folder with ``config.json`` and safetensors.
+    """
+
+    ring: str
+    run_id: str
+    rank: int
+    plan: Plan
+    members: tuple[Member, ...]
+    control_port: int
+    backend: str
+    model_name: str
+    model_path: str
+    api_bind: str
+    api_port: int
+
+    @property
+    def me(self) -> Member:
+        return self.members[self.rank]
+
+    @property
+    def leader(self) -> Member:
+        return self.members[0]
+
+    @property
+    def is_leader(self) -> bool:
+        return self.rank == 0

@@ -1,0 +1,94 @@
+"""Which rank holds which layers, and what that takes. Made by `ringcore.planning`, checked here."""
+
+import hashlib
+
+import msgspec
+from msgspec import Struct
+
+from ringcore.spec.errors import PlanError
+from ringcore.spec.profile import Order
+from ringcore.spec.shard import Shard
+
+
+class Stage(Struct, frozen=True, kw_only=True):
+    """One rank's part. All sizes in bytes; ``ceiling_source`` says where ``ceiling_bytes`` came from."""
+
+    rank: int
+    host: str
+    shard: Shard
+    weight_bytes: int
+    kv_bytes: int
+    workspace_bytes: int
+    reserve_bytes: int
+    ceiling_bytes: int
+    ceiling_source: str
+
+    @property
+    def need_bytes(self) -> int:
+        return self.weight_bytes + self.kv_bytes + self.workspace_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        return self.ceiling_bytes - self.reserve_bytes - self.need_bytes
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`."""
+
+    model: str
+    architecture: str
+    revision: str
+    dtype: str
+    order: Order
+    context: int
+    sequences: int
+    prefill_chunk: int
+    stages: tuple[Stage, ...]
+    explanation: tuple[str, ...] = ()
+
+    @property
+    def pipeline(self) -> tuple[Stage, ...]:
+        """Stages in the order in which a hidden state passes them (layer 0 first)."""
+        return tuple(sorted(self.stages, key=lambda stage: stage.shard.start))
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything the ranks must agree on."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+    def check(self) -> None:
+        """Raises `PlanError` when ranks are misnumbered, or layers are missing, doubled or none."""
+        if not self.stages:
+            raise PlanError("the plan has no ranks", "name at least one host in the profile")
+        if [stage.rank for stage in self.stages] != list(range(len(self.stages))):
+            raise PlanError("the plan's ranks are not numbered 0, 1, 2, ... in order", "make the plan again")
+        total = self.stages[0].shard.total
+        at = 0
+        for stage in self.pipeline:
+            if stage.shard.total != total:
+                raise PlanError(
+                    f"rank {stage.rank} counts {stage.shard.total} layers, rank 0 counts {total}",
+                    "make the plan again from one model",
+                    host=stage.host,
+                    rank=stage.rank,
+                )
+            if stage.shard.start != at:
+                kind = "a gap" if stage.shard.start > at else "an overlap"
+                low, high = sorted((at, stage.shard.start))
+                raise PlanError(
+                    f"the plan has {kind} at layers {low}..{high}",
+                    "let each rank's range start where the one before it ends",
+                    host=stage.host,
+                    rank=stage.rank,
+                )
+            at = stage.shard.end
+        if at != total:
+            raise PlanError(
+                f"the plan has a gap at layers {at}..{total}", "give the last layers to a rank, or plan again"
+            )
+        expected = sorted(self.stages, key=lambda stage: stage.rank, reverse=self.order == "reverse")
+        if tuple(expected) != self.pipeline:
+            raise PlanError(
+                f"the ranks do not follow the order {self.order!r}",
+                "neighbouring ranks must hold neighbouring layers; plan again",
+            )
