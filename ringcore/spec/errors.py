@@ -12,7 +12,7 @@
 0 is success, 130 is an interrupt by the operator.
 """
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,8 +50,12 @@ class MlxringError(Exception):
     def of(failure: Failure) -> "MlxringError":
         """The error whose class belongs to ``failure.exit_code``."""
         kind = next((k for k in _ALL if k.exit_code == failure.exit_code), MlxringError)
-        error = kind(failure.cause, failure.remedy, host=failure.host, rank=failure.rank)
-        return error
+        return kind(failure.cause, failure.remedy, host=failure.host, rank=failure.rank)
+
+    @staticmethod
+    def at(failure: Failure, host: str) -> "MlxringError":
+        """The error of ``failure``, placed at ``host``."""
+        return MlxringError.of(structs.replace(failure, host=host))
 
 
 class ProfileError(MlxringError):

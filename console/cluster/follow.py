@@ -1,0 +1,85 @@
+"""Reads one host's journal through ``ringcore attach``: replayed, then live; nothing twice, nothing missed."""
+
+import msgspec
+
+from console.cluster.host import Attached, Host
+from console.cluster.remote import launch
+from console.cluster.steps import emit_for
+from console.ports import Emit
+from ringcore.spec.control import Attach, Happened, StopRing, Welcome, agent_to_console, line
+from ringcore.spec.errors import Failure, HostError
+from ringcore.spec.events import AgentLost
+
+NO_LIMIT = 0.0  # a stream's time-out: until it ends or is cancelled
+
+
+class Follower:
+    """One host's place in its journal. ``seq`` is the last event seen of the run ``run_id``."""
+
+    def __init__(self, host: Host, ring: str, emit: Emit) -> None:
+        self.host = host
+        self.run_id = ""
+        self.seq = 0
+        self._ring = ring
+        self._emit = emit
+
+    async def follow(self) -> bool:
+        """Emit events until the agent ends; at once where none runs. False when nothing was ever deployed.
+
+        Raises `HostError` when the connection breaks while the agent still ran.
+        """
+        return await self._read(stop=False, live=True)
+
+    async def replay(self) -> bool:
+        """Emit what the journal holds now and return: True while an agent runs there."""
+        return await self._read(stop=False, live=False)
+
+    async def stop(self) -> bool:
+        """Ask the agent to end its ring and emit events until it has. False when nothing was deployed."""
+        return await self._read(stop=True, live=True)
+
+    async def _read(self, *, stop: bool, live: bool) -> bool:
+        options = self.host.options
+        async with self.host.stream(launch(options.home, self._ring, "attach"), timeout=NO_LIMIT) as attached:
+            await attached.send(line(Attach(after=self.seq, run_id=self.run_id)))
+            if stop:
+                await attached.send(line(StopRing()))
+            try:
+                return await self._drain(attached, live=live)
+            except HostError as error:
+                emit_for(self._emit, options.name, AgentLost(failure=error.failure))
+                raise
+
+    async def _drain(self, attached: Attached, *, live: bool) -> bool:
+        welcome: Welcome | None = None
+        async for raw in attached.lines():
+            try:
+                message = agent_to_console.decode(raw)
+            except msgspec.MsgspecError:
+                if welcome is None:  # what a login script printed
+                    continue
+                raise
+            if isinstance(message, Welcome):
+                welcome = message
+                if message.run_id != self.run_id:
+                    self.run_id, self.seq = message.run_id, 0
+            else:
+                self._take(message)
+            if not live and welcome is not None and self.seq >= welcome.last_seq:
+                return welcome.running
+        if live and welcome is not None:
+            emit_for(self._emit, self.host.options.name, AgentLost())
+        return welcome is not None and live
+
+    def _take(self, message: Happened) -> None:
+        record = message.record
+        if record.seq <= self.seq:
+            return
+        if self.seq and record.seq != self.seq + 1:
+            missing = Failure(
+                cause=f"events {self.seq + 1} to {record.seq - 1} are missing from the journal",
+                host=record.host,
+            )
+            emit_for(self._emit, self.host.options.name, AgentLost(failure=missing))
+        self.seq = record.seq
+        self._emit(record)

@@ -1,0 +1,43 @@
+"""The commands run on a host once it is prepared: argument lists, and where things lie there.
+
+A deployed ring has a launcher, ``<home>/runs/<ring>/ringcore``: a two-line script that knows the
+interpreter and the code folder. So a console that has just been opened can attach or stop without
+asking the host for facts first. Knows nothing of connections.
+"""
+
+import shlex
+
+from ringcore.spec.deployment import MARKER
+
+LAUNCHER = "ringcore"
+# $1 home ("" for the default), $2 ring, the rest: arguments of ringcore
+_LAUNCH = (
+    'run="${1:-$HOME/.mlxring}/runs/$2"; shift 2; name=$1; shift; '
+    '[ -x "$run/ringcore" ] || exit 44; exec "$run/ringcore" "$name" --run "$run" "$@"'
+)
+NOT_DEPLOYED = 44  # exit status of a launch where no launcher is
+_PURGE = (
+    'home="${1:-$HOME/.mlxring}"; [ -d "$home" ] || exit 0; '
+    f'[ -f "$home/{MARKER}" ] || exit 45; '
+    'rm -rf -- "$home"'
+)
+NOT_OURS = 45  # exit status of a purge of a folder without our marker
+
+
+def launch(home: str, ring: str, process: str, *arguments: str) -> list[str]:
+    """argv that runs ``ringcore PROCESS --run <run folder>`` of a deployed ring."""
+    return ["/bin/sh", "-c", _LAUNCH, "sh", home, ring, process, *arguments]
+
+
+def purge(home: str) -> list[str]:
+    """argv that removes ``home`` with all its contents, if its marker says that it is ours."""
+    return ["/bin/sh", "-c", _PURGE, "sh", home]
+
+
+def launcher_script(python: str, code: str) -> bytes:
+    """The launcher for an interpreter and a folder that holds the package ``ringcore``."""
+    return (
+        "#!/bin/sh\n"
+        f"PYTHONPATH={shlex.quote(code)} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 "
+        f'exec {shlex.quote(python)} -m ringcore "$@"\n'
+    ).encode()

@@ -1,0 +1,53 @@
+"""``mlxring check``: the profile, and what each host is; changes nothing."""
+
+import argparse
+
+from console.commands.runtime import Session, answer, configure_profile, printable, say, with_cluster
+from ringcore.spec.errors import MlxringError
+from ringcore.spec.facts import HostFacts
+from ringcore.spec.units import format_bytes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    configure_profile(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def act(session: Session) -> int:
+        failure = None
+        facts: dict[str, HostFacts] = {}
+        try:
+            facts = {fact.host: fact for fact in await session.operator.check()}
+        except MlxringError as error:
+            failure = error.failure
+            facts = session.operator.facts
+        if arguments.json:
+            answer(
+                {
+                    "ok": failure is None,
+                    "profile": session.profile,
+                    "hosts": [
+                        {"name": host.name, "facts": facts.get(host.name), "failure": host.failure}
+                        for host in session.state.hosts
+                    ],
+                }
+            )
+        else:
+            for host in session.state.hosts:
+                known = facts.get(host.name)
+                say(f"{host.rank}  {host.name:<12} {_line(known) if known else 'not reached'}")
+            for host in session.state.hosts:
+                if host.failure:
+                    say(f"\n{printable(host.failure.cause)}\n  remedy: {printable(host.failure.remedy)}")
+        return failure.exit_code if failure else 0
+
+    return with_cluster(arguments, act)
+
+
+def _line(facts: HostFacts) -> str:
+    python = facts.pythons[0].path if facts.pythons else "no python"
+    return printable(
+        f"{facts.os} {facts.arch}  {facts.cores} cores  "
+        f"{format_bytes(facts.available_memory_bytes)} of {format_bytes(facts.total_memory_bytes)} free  "
+        f"disk {format_bytes(facts.disk_free_bytes)}  {python}"
+    )

@@ -1,0 +1,45 @@
+"""``mlxring logs``: the log lines of all ranks, merged by time; ``-f`` goes on as they come."""
+
+import argparse
+import sys
+import time
+
+from console.commands.runtime import Session, configure_profile, printable, with_cluster
+from ringcore.spec.events import LogLine, Recorded, recorded_encoder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    configure_profile(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until ctrl+c")
+    parser.add_argument("--rank", type=int, metavar="N", help="only this rank's lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def act(session: Session) -> int:
+        kept: list[Recorded] = []
+        session.watchers.append(kept.append)
+        await session.operator.replay()
+        for record in sorted(kept, key=lambda record: record.time):
+            _print(record, arguments)
+        if arguments.follow:
+            session.watchers[:] = [lambda record: _print(record, arguments)]
+            await session.operator.follow()
+        return 0
+
+    return with_cluster(arguments, act, quiet=True)
+
+
+def _print(record: Recorded, arguments: argparse.Namespace) -> None:
+    event = record.event
+    if not isinstance(event, LogLine) or (arguments.rank is not None and event.rank != arguments.rank):
+        return
+    if arguments.json:
+        sys.stdout.write(recorded_encoder.encode(record).decode() + "\n")
+    else:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.time))
+        who = event.source if event.rank is None else f"{event.source} {event.rank}"
+        sys.stdout.write(
+            f"{clock}.{int(record.time % 1 * 1000):03d} {record.host:<12} {who:<8} "
+            f"{event.level:<7} {printable(event.text)}\n"
+        )
+    sys.stdout.flush()

@@ -1,0 +1,17 @@
+"""``mlxring PROFILE``: the console. Attaches to the ring if it runs; quitting leaves it running."""
+
+import argparse
+
+from console.commands.runtime import configure_profile
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    configure_profile(parser, json=False)
+    parser.add_argument("--start", action="store_true", help="start the ring at once when it does not run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from console.compose import open_console
+    from ringcore.spec.profile_file import load_profile
+
+    return open_console(load_profile(arguments.profile), start=arguments.start)

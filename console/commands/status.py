@@ -1,0 +1,52 @@
+"""``mlxring status``: what runs, where, how fast. Exit code 0 serving, 6 failed, 8 not running."""
+
+import argparse
+
+from console.commands.runtime import Session, answer, configure_profile, printable, say, with_cluster
+from console.state import ClusterState
+from ringcore.spec.errors import NotRunning, RingError
+from ringcore.spec.units import format_bytes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    configure_profile(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def act(session: Session) -> int:
+        running = await session.operator.replay()
+        state = session.state
+        if arguments.json:
+            answer({"running": running, "state": state})
+        else:
+            say(table(state))
+        if running:
+            return 0
+        return RingError.exit_code if state.ring_phase == "failed" else NotRunning.exit_code
+
+    return with_cluster(arguments, act, quiet=True)
+
+
+def table(state: ClusterState) -> str:
+    """The ring in a few lines for a person."""
+    ready = sum(host.phase == "ready" for host in state.hosts)
+    lines = [
+        f"{state.name}  {state.model}  {(state.ring_phase or 'not running').upper()}  epoch {state.epoch}  "
+        f"{ready}/{len(state.hosts)} ranks  {state.tokens_per_second:.1f} tok/s  "
+        f"TTFT {state.first_token_seconds:.2f} s  {state.api_url}",
+        "",
+        "rank  host          phase      layers     steps   resident    weights         KV",
+    ]
+    for host in state.hosts:
+        shard = state.plan.stages[host.rank].shard if state.plan else None
+        layers = f"{shard.start}..{shard.end - 1}" if shard else "-"
+        memory = host.memory
+        sizes = (memory.resident_bytes, memory.weight_bytes, memory.kv_bytes) if memory else (0, 0, 0)
+        row = "  ".join(f"{format_bytes(size):>9}" for size in sizes)
+        lines.append(
+            f"{host.rank:>4}  {host.name:<12}  {host.phase or '-':<9}  {layers:<8} {host.steps:>7}  {row}"
+        )
+    failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
+    if failure:
+        lines += ["", *map(printable, str(failure).splitlines())]
+    return "\n".join(lines)

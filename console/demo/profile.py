@@ -1,0 +1,43 @@
+"""The profile of the demo: ranks on this machine, on ports that are free now."""
+
+import socket
+import sys
+
+from ringcore.spec.profile import LOCAL, ApiOptions, HostOptions, Profile, RingOptions
+
+DEMO_MODEL = "demo"  # value of `model` that means: the demo model, made on first use
+
+
+def demo_profile(ranks: int) -> Profile:
+    """A profile of ``ranks`` local hosts that use this very interpreter."""
+    port = _free_ports(ranks + 1)
+    return Profile(
+        name="demo",
+        model=DEMO_MODEL,
+        hosts=tuple(
+            HostOptions(name=f"host{n + 1}", ssh=LOCAL, address="127.0.0.1", python=sys.executable)
+            for n in range(ranks)
+        ),
+        ring=RingOptions(port=port, context=2048),
+        api=ApiOptions(port=_free_ports(1, apart_from=range(port, port + ranks + 1))),
+    )
+
+
+def _free_ports(count: int, apart_from: range = range(0)) -> int:
+    """The first of ``count`` consecutive loopback ports that are free now."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = int(probe.getsockname()[1])
+        wanted = range(first, first + count)
+        if wanted.stop <= 65536 and not set(wanted) & set(apart_from) and all(map(_free, wanted)):
+            return first
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
