@@ -26,10 +26,17 @@ from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 
 STEPS: tuple[HostStepName, ...] = ("reach", "facts", "provision", "weights", "deploy", "start", "running")
+_ALIVE = ("queued", "running")
+_RATE_WINDOW = 10.0  # seconds between two counts beyond which a rate says nothing
 
 
 class HostView(Struct, frozen=True, kw_only=True):
-    """One host and its rank. Rates are over the last two `StepCount` events."""
+    """One host and its rank. Rates and shares are over the last two `StepCount` events.
+
+    ``step`` and ``status`` say where the way up stands, ``phase`` what the rank itself said last.
+    ``failure`` stays until the step that failed is tried again. ``lost``: the agent ran when we last
+    heard of it, and the connection to it broke.
+    """
 
     rank: int
     name: str
@@ -43,11 +50,13 @@ class HostView(Struct, frozen=True, kw_only=True):
     pid: int = 0
     steps: int = 0
     step_rate: float = 0.0
-    busy_share: float = 0.0
+    busy_share: float = 0.0  # of the time, in compute
+    link_share: float = 0.0  # of the time, waiting in receive
     last_step_time: float = 0.0  # when the step counter last moved, on the host's clock
     count: StepCount | None = None
     memory: MemoryUsed | None = None
     last_seq: int = 0
+    lost: bool = False
     failure: Failure | None = None
 
 
@@ -80,14 +89,10 @@ def apply(state: ClusterState, record: Recorded) -> ClusterState:
     index = next((i for i, host in enumerate(state.hosts) if host.name == record.host), None)
     if index is None:
         return state
-    state = structs.replace(state, time=max(state.time, record.time))
-    host = state.hosts[index]
+    host, event = state.hosts[index], record.event
     if record.seq:
-        host = structs.replace(host, last_seq=record.seq)
-    event = record.event
-    if isinstance(event, LogLine):
-        state = structs.replace(state, log_lines=state.log_lines + 1)
-    elif isinstance(event, HostStep):
+        host = structs.replace(host, last_seq=record.seq, lost=False)
+    if isinstance(event, HostStep):
         host = _host_step(host, event)
     elif isinstance(event, RankChanged):
         host = _rank_changed(host, event)
@@ -95,18 +100,40 @@ def apply(state: ClusterState, record: Recorded) -> ClusterState:
         host = _step_count(host, event, record.time)
     elif isinstance(event, MemoryUsed):
         host = structs.replace(host, memory=event)
+    elif isinstance(event, AgentLost):
+        host = _agent_lost(host, event)
     elif isinstance(event, RingChanged):
         state = _ring_changed(state, event)
     elif isinstance(event, RequestChanged):
         state = _request_changed(state, event)
-    elif event.failure is not None:
-        assert isinstance(event, AgentLost)
-        host = structs.replace(host, status="failed", failure=event.failure)
-    hosts = (*state.hosts[:index], host, *state.hosts[index + 1 :])
-    return structs.replace(state, hosts=hosts)
+    return structs.replace(
+        state,
+        time=max(state.time, record.time),
+        hosts=(*state.hosts[:index], host, *state.hosts[index + 1 :]),
+        log_lines=state.log_lines + isinstance(event, LogLine),
+    )
 
 
 def _host_step(host: HostView, event: HostStep) -> HostView:
+    if event.status == "failed":
+        failure = event.failure or Failure(cause=f"{event.step} failed", host=host.name, rank=host.rank)
+        return structs.replace(
+            host,
+            step=event.step,
+            status="failed",
+            detail=event.detail,
+            command=event.command,
+            failure=failure,
+        )
+    if event.step in ("reach", "facts") and event.status == "done" and host.phase in ("ready", "failed"):
+        # Reached again: what the rank said last still holds, and what the journal has to add comes next.
+        kept = host.failure if host.phase == "failed" else None
+        status: StepStatus = "failed" if host.phase == "failed" else "done"
+        return structs.replace(
+            host, step="running", status=status, progress=1.0, detail="", command="", failure=kept
+        )
+    if event.step == "start" and event.status == "active":
+        host = structs.replace(_quiet(host), phase=None, phase_progress=0.0, count=None, steps=0)
     return structs.replace(
         host,
         step=event.step,
@@ -114,7 +141,7 @@ def _host_step(host: HostView, event: HostStep) -> HostView:
         progress=event.progress,
         detail=event.detail,
         command=event.command,
-        failure=event.failure if event.status == "failed" else None,
+        failure=host.failure if event.step in ("reach", "facts") and host.phase == "failed" else None,
     )
 
 
@@ -124,63 +151,84 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
         phase=event.phase,
         phase_progress=event.progress,
         detail=event.detail,
+        command="",
         pid=event.pid or host.pid,
-        failure=event.failure,
     )
-    if event.phase == "starting":
-        host = structs.replace(host, steps=0, step_rate=0.0, busy_share=0.0, count=None, memory=None)
-    if event.phase == "ready":
-        host = structs.replace(host, step="running", status="done", progress=1.0, command="")
-    if event.phase == "failed":
-        host = structs.replace(host, status="failed")
-    if event.phase in ("stopped", "failed"):
-        host = structs.replace(host, step_rate=0.0, busy_share=0.0, memory=None, pid=0)
-    return host
+    match event.phase:
+        case "ready":
+            return structs.replace(host, step="running", status="done", progress=1.0, failure=None)
+        case "failed":
+            failure = event.failure or Failure(cause="the rank failed", host=host.name, rank=host.rank)
+            return structs.replace(_quiet(host), status="failed", failure=failure)
+        case "stopping":
+            return structs.replace(host, status="failed" if host.failure else "active")
+        case "stopped":
+            return structs.replace(_quiet(host), status="failed" if host.failure else "waiting")
+        case "starting":
+            host = structs.replace(_quiet(host), pid=event.pid, steps=0, count=None)
+        case _:
+            pass
+    return structs.replace(host, step="start", status="active", progress=event.progress, failure=None)
+
+
+def _agent_lost(host: HostView, event: AgentLost) -> HostView:
+    if event.failure is None:
+        return host
+    host = structs.replace(host, step_rate=0.0, busy_share=0.0, link_share=0.0, lost=True)
+    # A rank's own last words tell more than that the connection went with it.
+    return structs.replace(host, status="failed", failure=host.failure or event.failure)
+
+
+def _quiet(host: HostView) -> HostView:
+    return structs.replace(host, step_rate=0.0, busy_share=0.0, link_share=0.0, memory=None, pid=0)
 
 
 def _step_count(host: HostView, event: StepCount, time: float) -> HostView:
     before = host.count
-    moved = before is None or event.steps != before.steps
-    rate, share = host.step_rate, host.busy_share
+    if before is None:
+        return structs.replace(host, count=event, steps=event.steps, last_step_time=time)
+    moved = event.steps != before.steps
     elapsed = time - host.last_step_time
-    if before is not None and moved and 0 < elapsed < 10:
+    rate = busy = link = 0.0
+    if moved and 0 < elapsed < _RATE_WINDOW:
         rate = max(0.0, (event.steps - before.steps) / elapsed)
-        share = min(1.0, max(0.0, (event.busy_seconds - before.busy_seconds) / elapsed))
-    elif not moved:
-        rate, share = 0.0, 0.0
+        busy = min(1.0, max(0.0, (event.busy_seconds - before.busy_seconds) / elapsed))
+        link = min(1.0, max(0.0, (event.link_seconds - before.link_seconds) / elapsed))
     return structs.replace(
         host,
         count=event,
         steps=event.steps,
         step_rate=rate,
-        busy_share=share,
+        busy_share=busy,
+        link_share=link,
         last_step_time=time if moved else host.last_step_time,
     )
 
 
 def _ring_changed(state: ClusterState, event: RingChanged) -> ClusterState:
     ended = event.phase in ("stopped", "failed")
+    # A ring that failed is taken down next: that must not wipe why.
+    kept = state.failure if event.phase in ("stopping", "stopped") else None
     return structs.replace(
         state,
         ring_phase=event.phase,
         epoch=event.epoch,
         plan=event.plan or state.plan,
         api_url=event.api_url if event.phase == "serving" else "",
-        failure=event.failure,
+        failure=event.failure or kept,
         requests=() if ended else state.requests,
         tokens_per_second=0.0 if ended else state.tokens_per_second,
     )
 
 
 def _request_changed(state: ClusterState, event: RequestChanged) -> ClusterState:
-    running = tuple(
-        request
-        for request in state.requests
-        if request.id != event.id and request.phase in ("queued", "running")
-    )
+    others = [request for request in state.requests if request.id != event.id]
+    running = [request for request in others if request.phase in _ALIVE]
+    ended = [request for request in others if request.phase not in _ALIVE]
+    (running if event.phase in _ALIVE else ended).append(event)
     return structs.replace(
         state,
-        requests=(*running, event) if event.phase in ("queued", "running") else (*running, event)[-9:],
+        requests=(*running, *ended[-1:]),
         tokens_per_second=event.tokens_per_second or state.tokens_per_second,
         first_token_seconds=event.first_token_seconds or state.first_token_seconds,
     )
