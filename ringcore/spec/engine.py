@@ -71,10 +71,12 @@ class Finished(_Message, frozen=True, tag="finished"):
 
 
 class Refused(_Message, frozen=True, tag="refused"):
-    """Nothing ran. ``cause`` carries the numbers (asked, allowed)."""
+    """Nothing ran. ``cause`` carries the numbers (asked, allowed). ``limit``: it can never run here, the
+    client hears 400; ``busy``: the queue is full, the client hears 429 and may come again."""
 
     id: str
     cause: str
+    kind: Literal["limit", "busy"] = "limit"
 
 
 GatewayToEngine = Submit | Cancel
