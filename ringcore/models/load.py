@@ -1,0 +1,171 @@
+"""Loads one stage: the tensors of its layers, and no other, from a folder of safetensors into memory.
+
+Knows how a checkpoint becomes modules; which layers, in which dtype, and if they fit is decided elsewhere.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import make_prompt_cache
+
+from ringcore.models import folder, registry, structure
+from ringcore.models.cut import CutStage, parameters
+from ringcore.models.folder import Tensors
+from ringcore.models.names import Names
+from ringcore.models.quantize import quantize_like
+from ringcore.models.stage import ModelStage
+from ringcore.spec.errors import PlanError
+from ringcore.spec.shard import Shard
+from ringcore.spec.units import format_bytes
+
+Progress = Callable[[float, str], None]
+_FETCH = "fetch the model again; the download may be incomplete"
+_DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+
+
+def load_stage(model_path: Path, shard: Shard, *, dtype: str, on_progress: Progress) -> ModelStage:
+    """Layers ``shard`` of the model in ``model_path``, in memory when this returns.
+
+    ``dtype``: ``float32``, ``float16`` or ``bfloat16`` casts every floating tensor (scales and biases of
+    quantised ones too, packed weights never); ``auto`` keeps what the files hold. ``on_progress`` gets
+    the share of bytes that is in memory, 0..1, and a short text.
+    Raises `PlanError` when the folder, its config or a tensor is missing, unreadable or unexpected, or
+    the architecture cannot be cut.
+    """
+    config = folder.read_config(model_path)
+    module, adapter = registry.find(config)
+    model = _build(module, config, model_path)
+    parts = structure.find(model)
+    if parts.total != shard.total:
+        raise PlanError(
+            f"the plan counts {shard.total} layers, {model_path} has {parts.total}",
+            "plan again: the model in this folder is not the one the plan was made for",
+        )
+    caches: list[Any] = make_prompt_cache(model)
+    names = Names(parts, shard)
+    source = folder.pick(model_path, names.wanted)
+    weights = _sanitize(model, names, source, from_zero=adapter.sanitize_from_zero)
+    layers = structure.prune(model, parts, shard)
+    quantize_like(model, config, weights)
+    weights = _cast(model, weights, dtype)
+    _check(model, weights, source)
+    model.load_weights(list(weights.items()), strict=False)
+    model.eval()
+    hidden_dtype = _DTYPES.get(dtype) or _commonest_dtype(weights)
+    # Only modules may hold arrays from here on: what a cast or a stack was made from is freed once read.
+    del weights
+    source.arrays.clear()
+
+    outer = {path: structure.module_at(model, path) for path in parts.wanted(shard)}
+    stage = CutStage(
+        shard=shard,
+        hidden_size=parts.hidden_size,
+        vocab_size=parts.vocab_size,
+        dtype=hidden_dtype,
+        layers=layers,
+        masks=adapter.masks,
+        cache_prototype=caches[shard.start : shard.end],
+        embedding=outer[parts.embedding] if shard.is_first else None,
+        norm=outer[parts.norm] if shard.is_last else None,
+        head=outer[parts.head or parts.embedding] if shard.is_last else None,
+    )
+    numbered = {f"{parts.layers}.{number}": layer for number, layer in enumerate(layers, shard.start)}
+    _read({**outer, **numbered}, source, stage.weight_bytes, on_progress)
+    return stage
+
+
+def check_resident(stage: ModelStage, expected_bytes: int, tolerance: float = 0.05) -> None:
+    """Raises `PlanError` when the stage holds more or less than the plan counted with, by more than
+    ``tolerance`` (a share of ``expected_bytes``)."""
+    held = stage.weight_bytes
+    if abs(held - expected_bytes) > tolerance * expected_bytes:
+        raise PlanError(
+            f"layers {stage.shard.start}..{stage.shard.end} take {format_bytes(held)} ({held} bytes), "
+            f"the plan counted {format_bytes(expected_bytes)} ({expected_bytes} bytes)",
+            "plan again; every host must have the same model, and the plan's dtype must be the rank's",
+        )
+
+
+def _build(module: ModuleType, config: dict[str, Any], model_path: Path) -> nn.Module:
+    # The arrays of a new model are lazy: nothing takes memory until it is evaluated, and nothing is.
+    try:
+        return module.Model(module.ModelArgs.from_dict(config))
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise PlanError(
+            f"{model_path / 'config.json'} does not describe a {config['model_type']} model: {error!r}",
+            "fetch the model again, or compare its config.json with the original",
+        ) from error
+
+
+def _sanitize(model: Any, names: Names, source: Tensors, *, from_zero: bool) -> dict[str, mx.array]:
+    weights = dict(source.arrays)
+    if not hasattr(model, "sanitize"):
+        return weights
+    try:
+        weights: dict[str, mx.array] = model.sanitize(names.from_zero(weights) if from_zero else weights)
+    except KeyError as error:
+        missing = names.from_start({str(error.args[0]): None}) if from_zero else {str(error.args[0]): None}
+        raise PlanError(f"tensor {next(iter(missing))} is not in {source.places}", _FETCH) from error
+    except ValueError as error:
+        raise PlanError(f"the tensors in {source.places} do not fit together: {error}", _FETCH) from error
+    weights = names.from_start(weights) if from_zero else weights
+    return {name: array for name, array in weights.items() if names.wanted(name)}
+
+
+def _cast(model: nn.Module, weights: Mapping[str, mx.array], dtype: str) -> dict[str, mx.array]:
+    if dtype == "auto":
+        return dict(weights)
+    wanted = _DTYPES[dtype]
+    may_cast: Callable[[str], bool] = getattr(model, "cast_predicate", lambda _: True)
+    return {
+        name: array.astype(wanted) if mx.issubdtype(array.dtype, mx.floating) and may_cast(name) else array
+        for name, array in weights.items()
+    }
+
+
+def _check(model: nn.Module, weights: Mapping[str, mx.array], source: Tensors) -> None:
+    expected: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    for name in sorted(expected.keys() - weights.keys()):
+        raise PlanError(f"tensor {name} is not in {source.places}", _FETCH)
+    for name in sorted(weights.keys() - expected.keys()):
+        where = source.files.get(name, source.places)
+        raise PlanError(
+            f"tensor {name} in {where} has no place in the model",
+            "the weights do not belong to this config.json; fetch the model again",
+        )
+    for name, array in weights.items():
+        if array.shape != expected[name].shape:
+            raise PlanError(
+                f"tensor {name} in {source.files.get(name, source.places)} has shape {array.shape}, "
+                f"the model needs {expected[name].shape}",
+                "the weights do not belong to this config.json; fetch the model again",
+            )
+
+
+def _read(groups: dict[str, nn.Module], source: Tensors, total: int, on_progress: Progress) -> None:
+    done = 0
+    for count, (path, module) in enumerate(groups.items(), 1):
+        on_progress(min(1.0, done / total), f"{path} ({count} of {len(groups)})")
+        arrays = parameters(module)
+        try:
+            mx.eval(arrays)
+        except RuntimeError as error:
+            files = sorted({str(file) for name, file in source.files.items() if name.startswith(f"{path}.")})
+            raise PlanError(f"{path} cannot be read from {', '.join(files)}: {error}", _FETCH) from error
+        done += sum(array.nbytes for array in arrays)
+    mx.clear_cache()
+    on_progress(1.0, f"{format_bytes(done)} in memory")
+
+
+def _commonest_dtype(weights: Mapping[str, mx.array]) -> mx.Dtype:
+    floating = (array for array in weights.values() if mx.issubdtype(array.dtype, mx.floating))
+    elements: Counter[mx.Dtype] = Counter()
+    for array in floating:
+        elements[array.dtype] += array.size
+    return elements.most_common(1)[0][0]
