@@ -1,13 +1,28 @@
-"""The operator's intention: one TOML file as typed values. Reading and checking it is `profile_file`."""
+"""The operator's intention: one TOML file as typed values. Reading and checking it is `profile_file`.
 
-from typing import Literal
+The limits of each key stand here, in its type; `profile_schema` reads them from it.
+"""
 
-from msgspec import Struct
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
 
 Backend = Literal["ring", "jaccl", "nccl", "mpi"]
 Order = Literal["reverse", "forward"]
 Objective = Literal["throughput", "memory", "equal"]
 LOCAL = "local"  # value of `hosts.ssh` that means: this machine, through an embedded SSH server on loopback
+DEMO_MODEL = "demo"  # value of `model` that means: SmolLM2-135M-Instruct, made once in this user's cache
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=40,
+        extra={"expected": "a name of letters, digits, '-', '_' and '.' that starts with a letter or digit"},
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Layers = Annotated[int, Meta(ge=1, le=10_000)]
 
 
 class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,18 +32,18 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     backend: Backend = "ring"
     order: Order = "reverse"
     objective: Objective = "throughput"
-    layers: tuple[int, ...] = ()
-    context: int = 8192
-    sequences: int = 4
-    port: int = 7600
+    layers: tuple[Layers, ...] = ()
+    context: Annotated[int, Meta(ge=16, le=16_777_216)] = 8192
+    sequences: Annotated[int, Meta(ge=1, le=256)] = 4
+    port: Port = 7600
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    prefill_chunk: int = 256
+    prefill_chunk: Annotated[int, Meta(ge=1, le=8192)] = 256
 
 
 class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[api]``: where the gateway listens on the leader's host."""
 
-    port: int = 8100
+    port: Port = 8100
     bind: str = "127.0.0.1"
 
 
@@ -40,7 +55,7 @@ class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     what the facts say. ``python`` is an interpreter to use as it is, ``home`` replaces ``~/.mlxring``.
     """
 
-    name: str
+    name: Name
     ssh: str
     address: str
     memory_bytes: int | None = None
@@ -50,11 +65,14 @@ class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One ring. ``path`` is the file it was read from ("" when made in memory)."""
+    """One ring. ``path`` is the file it was read from ("" when made in memory).
 
-    name: str
+    ``model`` is a folder on the hosts (``~`` is each host's own home), or ``demo``.
+    """
+
+    name: Name
     model: str
-    hosts: tuple[HostOptions, ...]
+    hosts: Annotated[tuple[HostOptions, ...], Meta(min_length=1, max_length=8)]
     ring: RingOptions = RingOptions()
     api: ApiOptions = ApiOptions()
     path: str = ""

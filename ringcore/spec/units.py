@@ -27,3 +27,11 @@ def format_bytes(value: float) -> str:
             scaled = value / factor
             return f"{scaled:.{0 if scaled >= 100 else 1}f} {unit}"
     return f"{int(value)} B"
+
+
+def exact_bytes(value: int) -> str:
+    """Bytes -> text that `parse_bytes` reads back to the very same number: ``"12 GiB"``, ``"1000 B"``."""
+    for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if value and value % factor == 0:
+            return f"{value // factor} {unit}"
+    return f"{value} B"
