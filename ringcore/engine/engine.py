@@ -1,0 +1,275 @@
+"""The life of requests on rank 0: queue, slots, what is in flight, and the messages that come of it.
+
+`Engine` is told of submits, cancels and acknowledged steps, says which step comes next, and returns
+messages for the gateway. It knows nothing of sockets, links or arrays.
+"""
+
+import random
+from collections import deque
+from collections.abc import Sequence as Items
+
+import msgspec
+from msgspec import Struct, structs
+
+from ringcore.engine.scheduler import Bounds, Choice, Kind, Running, Situation, next_step
+from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
+from ringcore.spec.engine import EngineToGateway, Finished, FinishReason, Refused, Started, Submit, Token
+
+MAX_QUEUE = 64
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
+    the ring at once. ``lookahead``: decode steps of one sequence that may be in flight (2 where the
+    last token need not leave the device to be fed back)."""
+
+    context: int
+    vocab_size: int
+    bounds: Bounds
+    in_flight: int
+    lookahead: int = 1
+    queue: int = MAX_QUEUE
+
+
+class _Sequence:
+    """A request in a slot. ``fed`` tokens are issued, ``answer`` counts those that came back."""
+
+    def __init__(self, request: Submit, slot: int) -> None:
+        self.request = request
+        self.slot = slot
+        self.fed = 0
+        self.last_token = NO_TOKEN
+        self.answer = 0
+        self.decodes_in_flight = 0
+        self.waited = 0
+        self.ended: FinishReason | None = None
+        self.stop_tokens = frozenset(request.stop_tokens)
+
+    @property
+    def prompt_left(self) -> int:
+        return max(0, len(self.request.prompt) - self.fed)
+
+    def ready(self, lookahead: int) -> bool:
+        decoded = self.fed - len(self.request.prompt)  # decode steps issued
+        return (
+            self.ended is None
+            and self.answer > 0
+            and self.decodes_in_flight < lookahead
+            and decoded + 1 < self.request.max_tokens
+        )
+
+
+class _Flight(Struct, frozen=True):
+    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound."""
+
+    step: Step
+    kind: Kind | None
+    sequences: tuple[_Sequence, ...]
+    prompt_tokens: int = 0
+
+
+class Engine:
+    """Every method that changes something returns the messages the gateway must get, in order."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._queue: deque[Submit] = deque()
+        self._running: list[_Sequence] = []  # in order of arrival
+        self._to_drop: deque[_Sequence] = deque()
+        self._flights: deque[_Flight] = deque()
+        self._free = deque(range(limits.bounds.sequences))
+        self._last: Kind = "decode"
+        self._number = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Steps issued and not acknowledged."""
+        return len(self._flights)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing queued, running or on its way."""
+        return not (self._queue or self._running or self._to_drop or self._flights)
+
+    def submit(self, request: Submit) -> list[EngineToGateway]:
+        """Queue the request, or say with the numbers why not."""
+        cause = self._refusal(request)
+        if cause:
+            return [Refused(id=request.id, cause=cause)]
+        if request.max_tokens == 0:
+            return [Started(id=request.id), Finished(id=request.id, reason="length", completion_tokens=0)]
+        self._queue.append(request)
+        return []
+
+    def cancel(self, request_id: str) -> list[EngineToGateway]:
+        """A queued request ends at once; a running one when its drop has come round. Unknown: nothing."""
+        for request in self._queue:
+            if request.id == request_id:
+                self._queue.remove(request)
+                return [Finished(id=request_id, reason="cancelled", completion_tokens=0)]
+        for sequence in self._running:
+            if sequence.request.id == request_id:
+                self._end(sequence, "cancelled")
+                break
+        return []
+
+    def cancel_all(self) -> None:
+        """The gateway is gone: nobody waits for the messages of what ran for it."""
+        self._queue.clear()
+        for sequence in tuple(self._running):
+            self._end(sequence, "cancelled")
+
+    def next_step(self) -> tuple[Step | None, list[EngineToGateway]]:
+        """The next step to put on the ring, already counted as in flight; None when none may go now."""
+        if len(self._flights) >= self._limits.in_flight:
+            return None, []
+        if self._to_drop:
+            sequence = self._to_drop.popleft()
+            return self._put(Operation.DROP, None, (sequence,), (Row(sequence.slot),)), []
+        choice = next_step(self._situation(), self._limits.bounds)
+        if choice is None:
+            return None, []
+        if choice.kind == "open":
+            return self._open(), []
+        return self._run(choice)
+
+    def control(self, operation: Operation) -> Step:
+        """A step that belongs to no sequence (park, stop), counted as in flight."""
+        return self._put(operation, None, (), ())
+
+    def acknowledge(self, step: Step) -> list[EngineToGateway]:
+        """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn."""
+        flight = self._flights.popleft()
+        if flight.step.number != step.number or flight.step.operation != step.operation:
+            raise AssertionError(
+                f"step {step.number} ({step.operation.name}) came round, "
+                f"{flight.step.number} ({flight.step.operation.name}) was due"
+            )
+        messages: list[EngineToGateway] = []
+        if step.operation is Operation.RUN:
+            for sequence, row in zip(flight.sequences, step.rows, strict=True):
+                if flight.kind == "decode":
+                    sequence.decodes_in_flight -= 1
+                if row.sample and sequence.ended is None:
+                    messages += self._drawn(sequence, row.token)
+        elif step.operation is Operation.DROP:
+            for sequence in flight.sequences:
+                self._free.append(sequence.slot)
+                messages += self._cancelled(sequence)
+        return messages
+
+    # inside --------------------------------------------------------------------------------------
+    def _refusal(self, request: Submit) -> str:
+        prompt, allowed = len(request.prompt), self._limits.context
+        if not prompt:
+            return "the prompt is empty: at least 1 token is needed"
+        if request.max_tokens < 0:
+            return f"max_tokens is {request.max_tokens}: at least 0 is needed"
+        if prompt + request.max_tokens > allowed:
+            return (
+                f"prompt of {prompt} tokens and answer of {request.max_tokens} make "
+                f"{prompt + request.max_tokens} tokens; the ring's context is {allowed}"
+            )
+        wrong = next((t for t in request.prompt if not 0 <= t < self._limits.vocab_size), None)
+        if wrong is not None:
+            return f"token id {wrong} is outside the vocabulary of {self._limits.vocab_size}"
+        if len(self._queue) >= self._limits.queue:
+            return f"the queue is full: {len(self._queue)} requests wait, {self._limits.queue} are allowed"
+        if any(request.id == other for other in self._ids()):
+            return f"a request with the id {request.id!r} is already there"
+        return ""
+
+    def _ids(self) -> list[str]:
+        return [r.id for r in self._queue] + [s.request.id for s in self._running]
+
+    def _situation(self) -> Situation:
+        flights = self._flights
+        return Situation(
+            # A slot is free only when its drop has come round.
+            queued=len(self._queue) if self._free else 0,
+            running=tuple(
+                Running(
+                    slot=sequence.slot,
+                    prompt_left=sequence.prompt_left,
+                    ready=sequence.ready(self._limits.lookahead),
+                    waited=sequence.waited,
+                )
+                for sequence in self._running
+            ),
+            decode_in_flight=sum(flight.kind == "decode" for flight in flights),
+            prefill_in_flight=sum(flight.kind == "prefill" for flight in flights),
+            prompt_tokens_in_flight=sum(flight.prompt_tokens for flight in flights),
+            last=self._last,
+        )
+
+    def _put(
+        self,
+        operation: Operation,
+        kind: Kind | None,
+        sequences: tuple[_Sequence, ...],
+        rows: tuple[Row, ...],
+        tokens: Items[int] = (),
+        payload: bytes = b"",
+    ) -> Step:
+        self._number += 1
+        step = Step(operation, rows, tuple(tokens), payload, self._number)
+        self._flights.append(_Flight(step, kind, sequences, len(tokens)))
+        return step
+
+    def _open(self) -> Step:
+        request = self._queue.popleft()
+        sequence = _Sequence(request, self._free.popleft())
+        self._running.append(sequence)
+        sampling = request.sampling
+        if sampling.seed is None:
+            sampling = structs.replace(sampling, seed=random.getrandbits(48))
+        row = Row(sequence.slot)
+        return self._put(Operation.OPEN, None, (sequence,), (row,), payload=msgspec.json.encode(sampling))
+
+    def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
+        sequence = next(s for s in self._running if s.slot == choice.slot)
+        messages: list[EngineToGateway] = []
+        prompt = sequence.request.prompt
+        position, self._last = sequence.fed, choice.kind
+        tokens: Items[int] = ()
+        if choice.kind == "decode":
+            sequence.decodes_in_flight += 1
+            # With lookahead the token may still be on its way: the one stage there is knows it.
+            token = sequence.last_token if self._limits.lookahead == 1 else NO_TOKEN
+            row = Row(sequence.slot, 1, position, True, token)
+        else:
+            if position == 0:
+                messages.append(Started(id=sequence.request.id))
+            last = choice.count == sequence.prompt_left
+            tokens = prompt[position : position + choice.count]
+            row = Row(
+                sequence.slot, choice.count, position, last, tokens[0] if choice.count == 1 else NO_TOKEN
+            )
+        sequence.fed += choice.count
+        step = self._put(Operation.RUN, choice.kind, (sequence,), (row,), tokens)
+        sequence.waited = step.number
+        return step, messages
+
+    def _drawn(self, sequence: _Sequence, token: int) -> list[EngineToGateway]:
+        if token in sequence.stop_tokens:
+            return self._end(sequence, "stop")
+        message = Token(id=sequence.request.id, index=sequence.answer, token=token)
+        sequence.answer += 1
+        sequence.last_token = token
+        if sequence.answer >= sequence.request.max_tokens:
+            return [message, *self._end(sequence, "length")]
+        return [message]
+
+    def _end(self, sequence: _Sequence, reason: FinishReason) -> list[EngineToGateway]:
+        """The sequence leaves; its drop goes before any other step. A cancel is answered later."""
+        sequence.ended = reason
+        self._running.remove(sequence)
+        self._to_drop.append(sequence)
+        if reason == "cancelled":
+            return []
+        return [Finished(id=sequence.request.id, reason=reason, completion_tokens=sequence.answer)]
+
+    def _cancelled(self, sequence: _Sequence) -> list[EngineToGateway]:
+        if sequence.ended != "cancelled":
+            return []
+        return [Finished(id=sequence.request.id, reason="cancelled", completion_tokens=sequence.answer)]

@@ -1,0 +1,208 @@
+"""``python -m ringcore rank``: the life of one rank, from its deployment file to its last word.
+
+Knows the order of the phases; loading is `ringcore.models`, links are `group` and `link`, the work
+is `worker` and `leader`.
+"""
+
+import argparse
+import os
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import mlx.core as mx
+import msgspec
+from msgspec import structs
+
+from ringcore.engine.door import Door
+from ringcore.engine.engine import Engine, Limits
+from ringcore.engine.scheduler import Bounds
+from ringcore.models.load import check_resident, load_stage
+from ringcore.models.stage import ModelStage
+from ringcore.rank import group
+from ringcore.rank.control import Control
+from ringcore.rank.executor import Executor
+from ringcore.rank.header import Format
+from ringcore.rank.leader import Leader
+from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
+from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
+from ringcore.rank.report import Report
+from ringcore.rank.worker import work
+from ringcore.spec.control import Fatal
+from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment
+from ringcore.spec.engine import Ready
+from ringcore.spec.errors import Failure, MlxringError, RingError
+from ringcore.spec.units import format_bytes
+
+Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
+PROGRESS_SECONDS = 0.2
+
+
+def main(arguments: list[str], load: Load | None = None) -> int:
+    """Serve until told to end. ``load`` replaces how the stage is made (the tests' small fake).
+
+    Never returns after an error: a process whose MLX group broke cannot be ended in order.
+    """
+    options = _options(arguments)
+    control = Control(options.control_fd, options.rank)
+    control.start()
+    host = ""
+    try:
+        os.chdir(options.run)
+        deployment = _deployment(options.rank)
+        host = deployment.me.host
+        _serve(deployment, options.epoch, control, load or load_from_files)
+    except MlxringError as error:
+        _die(control, structs.replace(error.failure, host=host, rank=options.rank))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: the agent must hear of it
+        failure = RingError(f"{type(error).__name__}: {error}", "see this rank's log").failure
+        _die(control, structs.replace(failure, host=host, rank=options.rank), error)
+    # MLX's links have no orderly end: threads of theirs may still spin.
+    os._exit(0)
+
+
+def load_from_files(deployment: Deployment, progress: Callable[[float, str], None]) -> ModelStage:
+    """The plan's layers from ``model_path``, checked against the plan's bytes. Raises `PlanError`."""
+    planned = deployment.plan.stages[deployment.rank]
+    stage = load_stage(
+        Path(deployment.model_path), planned.shard, dtype=deployment.plan.dtype, on_progress=progress
+    )
+    check_resident(stage, planned.weight_bytes)
+    return stage
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ringcore rank")
+    parser.add_argument("--run", type=Path, required=True, help="the run directory")
+    parser.add_argument("--rank", type=int, required=True)
+    parser.add_argument("--epoch", type=int, required=True)
+    parser.add_argument("--control-fd", type=int, required=True, help="socket to the agent")
+    return parser.parse_args(arguments)
+
+
+def _deployment(rank: int) -> Deployment:
+    deployment = msgspec.json.decode(Path(DEPLOYMENT_FILE).read_bytes(), type=Deployment)
+    deployment.plan.check()
+    if deployment.rank != rank or len(deployment.members) != len(deployment.plan.stages):
+        raise RingError(
+            f"{DEPLOYMENT_FILE} is for rank {deployment.rank} of {len(deployment.members)}, "
+            f"this is rank {rank} of a plan for {len(deployment.plan.stages)}",
+            "deploy again",
+        )
+    return deployment
+
+
+def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
+    control.phase("starting")
+    control.say(
+        f"rank {deployment.rank} of {len(deployment.members)}, epoch {epoch}, mlx on {mx.default_device()}"
+    )
+    stage = _load(deployment, control, load)
+    executor = Executor(stage)
+    report = Report(control, executor, stage.weight_bytes)
+    report.memory()
+    if not control.wait_for_join():
+        return
+    control.phase("joining")
+    link = _link(deployment, epoch, stage) if len(deployment.members) > 1 else None
+    if deployment.is_leader:
+        _lead(deployment, epoch, stage, executor, link, control, report)
+    else:
+        assert link is not None
+        control.phase("ready")
+        work(link, executor, control, report)
+        control.phase("stopping")
+
+
+def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
+    began = said = time.monotonic()
+    shard = deployment.plan.stages[deployment.rank].shard
+    control.phase("loading", detail=f"layers {shard.start}..{shard.end} of {shard.total}")
+
+    def progress(share: float, text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PROGRESS_SECONDS:
+            said = time.monotonic()
+            control.phase("loading", progress=share, detail=text)
+
+    stage = load(deployment, progress)
+    _warm_up(stage)
+    control.phase(
+        "loaded",
+        progress=1.0,
+        detail=f"layers {shard.start}..{shard.end}, {format_bytes(stage.weight_bytes)}, "
+        f"{time.monotonic() - began:.1f} s",
+    )
+    return stage
+
+
+def _warm_up(stage: ModelStage) -> None:
+    """Kernels are compiled and pages are touched before the first request, without a peer waiting."""
+    if stage.shard.is_first:
+        x = mx.zeros((1, 1), dtype=mx.int32)
+    else:
+        x = mx.zeros((1, 1, stage.hidden_size), dtype=stage.dtype)
+    mx.eval(stage(x, stage.make_cache(), True))
+
+
+def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:
+    plan, me = deployment.plan, deployment.plan.stages[deployment.rank]
+    hop = plan.pipeline.index(me)
+    outgoing = Format(
+        epoch=epoch,
+        plan=int(plan.digest[:8], 16) & 0x7FFFFFFF,
+        sequences=plan.sequences,
+        hidden_size=stage.hidden_size,
+        dtype=str(stage.dtype).removeprefix("mlx.core."),
+        hop=hop,
+    )
+    incoming = structs.replace(outgoing, hop=(hop - 1) % len(plan.stages))
+    return Link(group.join(deployment, epoch), incoming, outgoing)
+
+
+def _lead(
+    deployment: Deployment,
+    epoch: int,
+    stage: ModelStage,
+    executor: Executor,
+    link: Link | None,
+    control: Control,
+    report: Report,
+) -> None:
+    plan = deployment.plan
+    stages = len(plan.stages)
+    limits = Limits(
+        context=plan.context,
+        vocab_size=stage.vocab_size,
+        bounds=Bounds(
+            stages=stages,
+            sequences=plan.sequences,
+            chunk=plan.prefill_chunk,
+            max_prompt_tokens=max_prompt_tokens(stages, plan.sequences),
+        ),
+        in_flight=max_in_flight(stages),
+        lookahead=1 if link else 2,
+    )
+    pipe: Pipe
+    if link is None:
+        pipe = LocalPipe(executor)
+    elif plan.order == "reverse":
+        pipe = LastPipe(executor, link)
+    else:
+        pipe = FirstPipe(executor, link)
+    hello = Ready(epoch=epoch, context=plan.context, sequences=plan.sequences, vocab_size=stage.vocab_size)
+    leader = Leader(Engine(limits), pipe, Door(ENGINE_SOCKET, hello), control, report)
+    leader.greet()
+    control.phase("ready")
+    leader.run()
+
+
+def _die(control: Control, failure: Failure, error: BaseException | None = None) -> NoReturn:
+    if control.quitting:  # a neighbour ended a moment earlier
+        os._exit(0)
+    if error is not None:
+        control.say("".join(traceback.format_exception(error)), "ERROR")
+    control.send(Fatal(failure=failure))
+    os._exit(failure.exit_code)

@@ -1,0 +1,128 @@
+"""The rank's end of the socket to its agent: words out, and a thread that listens.
+
+The thread is what makes a rank mortal: whatever the main thread is blocked in, the end of the socket
+(the agent is gone) ends the process at once, and Quit does after a grace. Knows nothing of steps.
+"""
+
+import os
+import select
+import socket
+import threading
+
+import msgspec
+from msgspec import Struct
+
+from ringcore.spec.control import Join, Quit, Say, Wake, agent_to_child, line
+from ringcore.spec.errors import Failure
+from ringcore.spec.events import Level, RankChanged, RankPhase
+
+QUIT_SECONDS = 1.0  # for a stop step to come round
+_AGENT_GONE = 3  # exit code
+
+
+class Control:
+    """Owns ``descriptor`` (a connected Unix socket). Every method may be called from any thread."""
+
+    def __init__(self, descriptor: int, rank: int) -> None:
+        self.rank = rank
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.setblocking(True)
+        os.set_inheritable(descriptor, False)
+        self._sending = threading.Lock()
+        self._told, self._tell = socket.socketpair()
+        self._told.setblocking(False)
+        self._joined = threading.Event()
+        self._woken = threading.Event()
+        self._quitting = threading.Event()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        threading.Thread(target=self._listen, name="control", daemon=True).start()
+
+    # out -----------------------------------------------------------------------------------------
+    def send(self, message: Struct) -> None:
+        """One line to the agent; ends the process when there is no agent."""
+        try:
+            with self._sending:
+                self._socket.sendall(line(message))
+        except OSError:
+            os._exit(_AGENT_GONE)
+
+    def say(self, text: str, level: Level = "INFO") -> None:
+        self.send(Say(level=level, text=text))
+
+    def phase(
+        self, phase: RankPhase, *, progress: float = 0.0, detail: str = "", failure: Failure | None = None
+    ) -> None:
+        self.send(
+            RankChanged(
+                rank=self.rank,
+                phase=phase,
+                progress=progress,
+                detail=detail,
+                pid=os.getpid(),
+                failure=failure,
+            )
+        )
+
+    # in ------------------------------------------------------------------------------------------
+    @property
+    def quitting(self) -> bool:
+        """The agent has said Quit."""
+        return self._quitting.is_set()
+
+    def wait_for_join(self) -> bool:
+        """Until the agent says Join (True) or Quit (False); it decides how long that takes."""
+        self._joined.wait()
+        return not self.quitting
+
+    def forget_wake(self) -> None:
+        """A wake that came before now was for an earlier rest."""
+        self._woken.clear()
+
+    def wait_for_wake(self, seconds: float) -> bool:
+        """Until the agent says Wake or Quit; False when ``seconds`` have passed."""
+        return self._woken.wait(seconds)
+
+    def fileno(self) -> int:
+        """Readable after a Quit, for a select; see `drain`."""
+        return self._told.fileno()
+
+    def drain(self) -> None:
+        """Make `fileno` unreadable again."""
+        while select.select([self._told], [], [], 0)[0]:
+            self._told.recv(64)
+
+    # the thread ----------------------------------------------------------------------------------
+    def _listen(self) -> None:
+        buffer = b""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                os._exit(_AGENT_GONE)
+            *lines, buffer = (buffer + data).split(b"\n")
+            for text in lines:
+                self._hear(text)
+
+    def _hear(self, text: bytes) -> None:
+        try:
+            message = agent_to_child.decode(text)
+        except msgspec.MsgspecError as error:
+            self.say(f"the agent said something unknown: {error}", "WARNING")
+            return
+        match message:
+            case Join():
+                self._joined.set()
+            case Wake():
+                self._woken.set()
+            case Quit():
+                self._quitting.set()
+                self._joined.set()
+                self._woken.set()
+                self._tell.send(b"q")
+                timer = threading.Timer(QUIT_SECONDS, os._exit, (0,))
+                timer.daemon = True
+                timer.start()

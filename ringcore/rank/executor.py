@@ -1,0 +1,145 @@
+"""What one stage does with a step: caches by slot, the layers, and on the last stage the sampling.
+
+Knows nothing of links: `perform` takes a message and returns what goes to the next stage.
+"""
+
+import time
+
+import mlx.core as mx
+import msgspec
+from msgspec import structs
+
+from ringcore.engine.sampler import Sampler, make_sampler
+from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
+from ringcore.models.stage import ModelStage, SequenceCache
+from ringcore.rank.link import Message
+from ringcore.spec.engine import Sampling
+from ringcore.spec.errors import RingError
+
+
+class _Slot:
+    """One sequence on this stage. ``last`` is the token drawn last (1,), where this stage draws."""
+
+    def __init__(self, cache: SequenceCache, sampler: Sampler) -> None:
+        self.cache = cache
+        self.sampler = sampler
+        self.position = 0
+        self.last: mx.array | None = None
+
+
+class Executor:
+    """``busy`` counts seconds in compute, ``tokens`` those that passed, since it was made."""
+
+    def __init__(self, stage: ModelStage) -> None:
+        self._stage = stage
+        self._slots: dict[int, _Slot] = {}
+        self.busy = 0.0
+        self.tokens = 0
+
+    @property
+    def slots(self) -> int:
+        """Sequences that hold a cache here."""
+        return len(self._slots)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of all caches of all slots."""
+        return sum(
+            int(cache.nbytes) for slot in self._slots.values() for cache in slot.cache if not cache.empty()
+        )
+
+    def perform(self, message: Message) -> Message:
+        """Do the step and wait for its result. Raises `RingError` when the step does not fit what is here.
+
+        Returns hidden states (tokens, D) for the next stage, or from the last stage the step with the
+        drawn tokens in its rows and nothing else to carry.
+        """
+        began = time.perf_counter()
+        step, arrays = self.begin(message)
+        mx.eval(arrays)
+        self.busy += time.perf_counter() - began
+        if not self._stage.shard.is_last:
+            return Message(step, arrays[0] if arrays else None)
+        return Message(finish(step, arrays))
+
+    def begin(self, message: Message) -> tuple[Step, list[mx.array]]:
+        """As `perform`, but lazy. The arrays are the hidden states, or on the last stage one a row: the
+        token (1,) where the row samples, else what forces the caches."""
+        step = message.step
+        if step.operation is Operation.RUN:
+            self.tokens += step.token_count
+            return structs.replace(step, tokens=()), self._run(message)
+        if step.operation is Operation.OPEN:
+            self._open(step)
+        elif step.operation is Operation.DROP:
+            for row in step.rows:
+                self._slot(row, step)
+                del self._slots[row.slot]
+            mx.clear_cache()
+        if self._stage.shard.is_last:
+            step = structs.replace(step, payload=b"")
+        return step, []
+
+    def _open(self, step: Step) -> None:
+        slot = step.rows[0].slot
+        if slot in self._slots:
+            raise RingError(f"step {step.number} opens slot {slot}, which is in use", "start the ring again")
+        sampling = msgspec.json.decode(step.payload, type=Sampling)
+        self._slots[slot] = _Slot(self._stage.make_cache(), make_sampler(sampling))
+
+    def _run(self, message: Message) -> list[mx.array]:
+        shard = self._stage.shard
+        ids = message.step.ids if shard.is_first else ()
+        outputs: list[mx.array] = []
+        at = 0
+        for row in message.step.rows:
+            slot = self._slot(row, message.step)
+            if shard.is_first:
+                x = _input(row, slot, ids[at : at + row.count])
+            else:
+                assert message.hidden is not None
+                x = message.hidden[at : at + row.count][None]
+            at += row.count
+            y = self._stage(x, slot.cache, row.sample)
+            slot.position += row.count
+            if not shard.is_last:
+                y = y[0]
+            elif row.sample:
+                y = slot.last = slot.sampler(y, slot.position)
+            outputs.append(y)
+        if shard.is_last or len(outputs) == 1:
+            return outputs
+        return [mx.concatenate(outputs, axis=0)]
+
+    def _slot(self, row: Row, step: Step) -> _Slot:
+        slot = self._slots.get(row.slot)
+        if slot is None:
+            raise RingError(
+                f"step {step.number} ({step.operation.name}) names slot {row.slot}, which is not open",
+                "start the ring again",
+            )
+        if step.operation is Operation.RUN and slot.position != row.position:
+            raise RingError(
+                f"step {step.number} runs slot {row.slot} from position {row.position}, "
+                f"its cache here is at {slot.position}",
+                "start the ring again",
+            )
+        return slot
+
+
+def finish(step: Step, arrays: list[mx.array]) -> Step:
+    """The step with the tokens that the last stage drew (``arrays`` as `Executor.begin` gave them)."""
+    if step.operation is not Operation.RUN:
+        return step
+    rows = tuple(
+        structs.replace(row, token=int(array.item()) if row.sample else NO_TOKEN)
+        for row, array in zip(step.rows, arrays, strict=True)
+    )
+    return structs.replace(step, rows=rows)
+
+
+def _input(row: Row, slot: _Slot, ids: tuple[int, ...]) -> mx.array:
+    if row.count == 1 and row.token == NO_TOKEN:
+        assert slot.last is not None, "a row without its token needs the stage that drew it"
+        return slot.last[None]
+    return mx.array([ids], dtype=mx.int32)

@@ -1,0 +1,31 @@
+"""The loop of every rank but the leader: receive a step, do it, pass it on; rest when told to."""
+
+from ringcore.engine.step import Operation
+from ringcore.rank.control import Control
+from ringcore.rank.executor import Executor
+from ringcore.rank.link import Link
+from ringcore.rank.report import IDLE_SECONDS, Report
+
+
+def work(link: Link, executor: Executor, control: Control, report: Report) -> None:
+    """Until a stop step has passed, or the agent said Quit while the ring was at rest.
+
+    Raises `RingError` when a link breaks or carries what it must not.
+    """
+    while True:
+        done = executor.perform(link.receive())
+        operation = done.step.operation
+        if operation is Operation.PARK:
+            # Before it is passed on: the wake for this rest cannot come earlier than that.
+            control.forget_wake()
+        link.send(done.step, done.hidden)
+        if operation is Operation.STOP:
+            return
+        if operation is not Operation.PARK:
+            report.stepped(waited=link.waited)
+            continue
+        report.rest(waited=link.waited)
+        while not control.wait_for_wake(IDLE_SECONDS):
+            report.memory()
+        if control.quitting:
+            return

@@ -1,0 +1,305 @@
+"""Plays the agents and the gateway of a ring on this machine, over real rank processes and real links.
+
+`Ring` is a context manager; whatever happens, its processes are gone when it ends. Waiting is polling
+a condition with a deadline.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ringcore.spec import engine
+from ringcore.spec.control import Fatal, Join, Quit, Say, Wake, WakeAll, child_to_agent, line
+from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment, Member
+from ringcore.spec.events import MemoryUsed, RankChanged, StepCount
+from ringcore.spec.plan import Plan, Stage
+from ringcore.spec.shard import Shard
+
+REPOSITORY = Path(__file__).parents[2]
+FAKE, REAL = "tests.ring.fake_rank", "ringcore"
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Poll ``condition``; fails naming ``what`` when it is still false after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.01)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, on 127.0.0.1."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def make_plan(
+    counts: Sequence[int], *, order: str = "reverse", weight_bytes: Sequence[int] = (), **options: int
+) -> Plan:
+    """``counts``: layers of each rank, rank 0 first."""
+    total = sum(counts)
+    shards: dict[int, Shard] = {}
+    at = 0
+    ranks = list(range(len(counts)))
+    for rank in reversed(ranks) if order == "reverse" else ranks:
+        shards[rank] = Shard(at, at + counts[rank], total)
+        at += counts[rank]
+    stages = tuple(
+        Stage(
+            rank=rank,
+            host=f"host{rank}",
+            shard=shards[rank],
+            weight_bytes=weight_bytes[rank] if weight_bytes else 0,
+            kv_bytes=0,
+            workspace_bytes=0,
+            reserve_bytes=0,
+            ceiling_bytes=1 << 40,
+            ceiling_source="test",
+        )
+        for rank in ranks
+    )
+    values = {"context": 4096, "sequences": 4, "prefill_chunk": 16, **options}
+    return Plan(
+        model="m", architecture="a", revision="r", dtype="float32", order=order, stages=stages, **values
+    )
+
+
+class Rank:
+    """One rank process and what it has said."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, log: Path) -> None:
+        self.process = process
+        self.control = control
+        self.log = log
+        self.phases: list[RankChanged] = []
+        self.steps: list[StepCount] = []
+        self.memory: list[MemoryUsed] = []
+        self.said: list[str] = []
+        self.fatal: Fatal | None = None
+
+    @property
+    def phase(self) -> str:
+        return self.phases[-1].phase if self.phases else ""
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Ring:
+    """``module`` is what runs as a rank: `FAKE` or `REAL`. Joined and ready on entry unless ``join`` is False."""
+
+    def __init__(
+        self, plan: Plan, *, module: str = FAKE, model: Path = Path("none"), join: bool = True, epoch: int = 3
+    ) -> None:
+        self.plan = plan
+        self.ranks: list[Rank] = []
+        self._module, self._model, self._join, self.epoch = module, model, join, epoch
+        self._folder = Path(tempfile.mkdtemp(prefix="ring-"))
+        self._messages: list[engine.EngineToGateway] = []
+        self._connections: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.wakes = 0
+
+    # life ----------------------------------------------------------------------------------------
+    def __enter__(self) -> "Ring":
+        try:
+            self._start()
+            if self._join:
+                self.open_gateway()
+                self.join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_gateway()
+        for rank in self.ranks:
+            if rank.process.poll() is None:
+                rank.process.kill()
+            rank.process.wait()
+            rank.control.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        count = len(self.plan.stages)
+        members = tuple(
+            Member(rank=rank, host=f"host{rank}", address="127.0.0.1", link_port=port)
+            for rank, port in enumerate(free_ports(count))
+        )
+        for number in range(count):
+            deployment = Deployment(
+                ring="test", run_id="1", rank=number, plan=self.plan, members=members, control_port=0,
+                backend="ring", model_name="m", model_path=str(self._model), api_bind="127.0.0.1", api_port=0,
+            )  # fmt: skip
+            run = self.run(number)
+            run.mkdir()
+            (run / DEPLOYMENT_FILE).write_bytes(msgspec.json.encode(deployment))
+            ours, theirs = socket.socketpair()
+            command = [sys.executable, "-m", self._module] + (["rank"] if self._module == REAL else [])
+            command += ["--run", str(run), "--rank", str(number), "--epoch", str(self.epoch)]
+            with (run / "rank.log").open("wb") as log, theirs:
+                process = subprocess.Popen(
+                    [*command, "--control-fd", str(theirs.fileno())],
+                    cwd=run, pass_fds=[theirs.fileno()], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+                )  # fmt: skip
+            rank = Rank(process, ours, run / "rank.log")
+            self.ranks.append(rank)
+            threading.Thread(target=self._hear, args=(rank,), daemon=True).start()
+
+    def run(self, rank: int) -> Path:
+        """The run directory of a rank."""
+        return self._folder / str(rank)
+
+    def join(self) -> None:
+        """Join when all have loaded, and wait until all are ready."""
+        self.wait(lambda: all(rank.phase == "loaded" for rank in self.ranks), "all ranks loaded")
+        for rank in self.ranks:
+            rank.control.sendall(line(Join()))
+        self.wait(lambda: all(rank.phase == "ready" for rank in self.ranks), "all ranks ready")
+
+    def quit(self) -> list[int]:
+        """Quit to all; their exit codes."""
+        for rank in self.ranks:
+            rank.control.sendall(line(Quit()))
+        return [rank.process.wait(10) for rank in self.ranks]
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 40.0) -> None:
+        """`until`, but a rank that dies meanwhile fails at once, with its log."""
+
+        def met() -> bool:
+            if condition():
+                return True
+            for rank in self.ranks:
+                if rank.process.poll() is not None:
+                    raise AssertionError(f"{what}: {rank.fatal} {rank.said} {rank.log.read_text()}")
+            return False
+
+        until(met, what, seconds)
+
+    def _hear(self, rank: Rank) -> None:
+        with rank.control.makefile("rb") as lines:
+            try:
+                for text in lines:
+                    self._heard(rank, child_to_agent.decode(text))
+            except (OSError, ValueError):
+                return
+
+    def _heard(self, rank: Rank, message: object) -> None:
+        match message:
+            case RankChanged():
+                rank.phases.append(message)
+            case StepCount():
+                rank.steps.append(message)
+            case MemoryUsed():
+                rank.memory.append(message)
+            case Say():
+                rank.said.append(message.text)
+            case Fatal():
+                rank.fatal = message
+            case WakeAll():
+                self.wakes += 1
+                for other in self.ranks[1:]:
+                    if other.process.poll() is None:
+                        other.control.sendall(line(Wake()))
+            case _:
+                raise AssertionError(message)
+
+    # the gateway ---------------------------------------------------------------------------------
+    def open_gateway(self) -> None:
+        """Listen on the leader's engine.sock, and take whoever connects."""
+        path = self.run(0) / ENGINE_SOCKET
+        path.unlink(missing_ok=True)
+        listener = self._listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def close_gateway(self) -> None:
+        """As if the gateway had died."""
+        if self._listener:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        self._listener = None
+        for connection in self._connections:
+            connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._connections.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+
+    def _read(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as lines:
+            try:
+                for text in lines:
+                    self._messages.append(engine.engine_to_gateway.decode(text))
+            except (OSError, ValueError):
+                return
+
+    def submit(
+        self,
+        request_id: str,
+        prompt: list[int],
+        max_tokens: int = 16,
+        *,
+        stop: Sequence[int] = (),
+        **sampling: float,
+    ) -> None:
+        """Send a request. ``sampling``: fields of `Sampling`."""
+        self.send(
+            engine.Submit(
+                id=request_id, prompt=prompt, max_tokens=max_tokens, stop_tokens=list(stop),
+                sampling=msgspec.convert(sampling, engine.Sampling),
+            )
+        )  # fmt: skip
+
+    def send(self, message: engine.GatewayToEngine) -> None:
+        self.wait(lambda: self._connections, "the leader at the gateway")
+        self._connections[-1].sendall(engine.encoder.encode(message) + b"\n")
+
+    def messages(self, kind: type, request_id: str | None = None) -> list:
+        """What came over engine.sock of that kind, of one request or of all."""
+        return [
+            message
+            for message in tuple(self._messages)
+            if isinstance(message, kind) and (request_id is None or message.id == request_id)
+        ]
+
+    def tokens(self, request_id: str) -> list[int]:
+        """Tokens that have come so far; fails when their indexes have a gap."""
+        found = self.messages(engine.Token, request_id)
+        assert [token.index for token in found] == list(range(len(found)))
+        return [token.token for token in found]
+
+    def finished(self, request_id: str, seconds: float = 60.0) -> engine.Finished:
+        self.wait(lambda: self.messages(engine.Finished, request_id), f"the end of {request_id}", seconds)
+        return self.messages(engine.Finished, request_id)[0]
+
+    def answer(self, request_id: str, prompt: list[int], max_tokens: int = 16, **options) -> list[int]:
+        """Submit, wait, and return the tokens."""
+        self.submit(request_id, prompt, max_tokens, **options)
+        self.finished(request_id)
+        return self.tokens(request_id)
