@@ -1,0 +1,157 @@
+"""Pane 1: a row for each rank with where it stands, and under it what it does or why it failed."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+from textual.widget import Widget
+from textual.widgets import ListItem, ListView, Static
+
+from console.logs.text import safe_line, safe_text
+from console.screen.messages import DetailsAsked
+from console.screen.panes.pane import Pane
+from console.screen.picture import Picture
+from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge, bar, fit
+from console.state import STEPS, HostView
+from ringcore.spec.plan import Stage
+
+_STATE_WIDTH = 20
+
+
+class HostItem(ListItem):
+    """One host: a row, and a text under it when there is something to say."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self._row = Static(markup=False, classes="row")
+        self._more = Static(markup=False, classes="more")
+        self._drawn: tuple[Content, Content] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._row
+        yield self._more
+
+    def draw(self, row: Content, more: Content) -> None:
+        if self._drawn and row.is_same(self._drawn[0]) and more.is_same(self._drawn[1]):
+            return
+        self._drawn = (row, more)
+        self._row.update(row)
+        self._more.display = bool(more.plain)
+        self._more.update(more)
+
+
+class HostsPane(Pane):
+    NAME = "hosts"
+    SCOPE = "hosts"
+
+    def __init__(self, ranks: int) -> None:
+        super().__init__()
+        self._items = [HostItem(rank) for rank in range(ranks)]
+        self._head = Static(markup=False, classes="head")
+        self._list = ListView(*self._items)
+        self._picture: Picture | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._head
+        yield self._list
+
+    @property
+    def target(self) -> Widget:
+        return self._list
+
+    @property
+    def chosen(self) -> int:
+        """Rank of the highlighted row."""
+        return self._list.index or 0
+
+    @on(ListView.Selected)
+    def _open(self, event: ListView.Selected) -> None:
+        event.stop()
+        self.post_message(DetailsAsked(event.index))
+
+    def on_resize(self, event: Resize) -> None:
+        if self._picture is not None:
+            self.show(self._picture)
+
+    def show(self, picture: Picture) -> None:
+        self._picture = picture
+        width = self._list.scrollable_content_region.width
+        if not width:
+            return
+        self._head.update(Content.styled(head_line(width), DIM))
+        for item, host in zip(self._items, picture.state.hosts, strict=True):
+            stage = picture.stage(host.rank)
+            working = host.rank in picture.working
+            item.draw(host_row(host, stage, working, width), host_more(host, width - 2))
+
+
+def _columns(width: int) -> tuple[int, bool, bool]:
+    """Width of the name, and whether there is room for the step counter and for the shares."""
+    return (18, True, True) if width >= 90 else (10 if width < 62 else 14, width >= 52, False)
+
+
+def head_line(width: int) -> str:
+    name, steps, shares = _columns(width)
+    line = f"  {'host':<{name}} {'state':<{_STATE_WIDTH}} {'layers':<7}"
+    line += f"{'steps':>7} " if steps else " "
+    line += f"{'step/s':>7}"
+    return line + ("   busy   link  way up" if shares else "")
+
+
+def host_row(host: HostView, stage: Stage | None, working: bool, width: int) -> Content:
+    """One line: digit, name, state, layers (inclusive), step counter and rate."""
+    name, steps, shares = _columns(width)
+    state, style = host_state(host, working)
+    layers = f"{stage.shard.start}..{stage.shard.end - 1}" if stage else "-"
+    tail = f"{layers:<7}"
+    if steps:
+        tail += f"{host.steps if host.count else '-':>7} "
+    tail += f"{host.step_rate if working else 0.0:>7.1f}" if host.count else f"{'-':>7}"
+    if shares:
+        tail += f"{host.busy_share if working else 0:>7.0%}{host.link_share if working else 0:>7.0%}  "
+        tail += way_up(host)
+    return Content.assemble(
+        badge(host.rank), f" {fit(host.name, name)} ", (fit(state, _STATE_WIDTH), style), " ", tail
+    )
+
+
+def host_state(host: HostView, working: bool) -> tuple[str, str]:
+    """The state in `_STATE_WIDTH` cells and its style; the glyph says it without colour."""
+    if host.status == "failed":
+        what = "lost" if host.lost else host.phase if host.phase == "failed" else host.step
+        return f"{FAILED} {what}" + ("" if what in ("lost", "failed") else " failed"), f"bold {BAD}"
+    if host.status == "active":
+        loading = host.step == "start" and host.phase is not None
+        word = host.phase if loading else host.step
+        progress = host.phase_progress if loading else host.progress
+        if progress <= 0:
+            return f"{WORKING} {word} ...", "$text-warning"
+        return f"{WORKING} {word:<9.9} {bar(progress, 8)}", "$text-warning"
+    if host.phase == "ready":
+        return (f"{WORKING} at work", "bold $text-success") if working else (f"{OK} ready", "$text-success")
+    if host.phase == "stopped":
+        return f"{WAITING} stopped", DIM
+    if host.status == "done":
+        return f"{OK} {host.step} done", ""
+    return f"{WAITING} waiting", DIM
+
+
+def way_up(host: HostView) -> str:
+    """One glyph a stage of the way up: done, at work or failed, still to come."""
+    at = STEPS.index(host.step)
+    here = {"done": OK, "active": WORKING, "failed": FAILED, "waiting": WAITING}[host.status]
+    return OK * at + here + WAITING * (len(STEPS) - at - 1)
+
+
+def host_more(host: HostView, width: int) -> Content:
+    """Why it failed and the remedy, in full; or what it does now, in one line; or nothing."""
+    if host.failure is not None:
+        cause = Content.styled(safe_text(host.failure.cause), BAD)
+        if not host.failure.remedy:
+            return cause
+        return Content.assemble(cause, "\n", ("remedy: ", "bold"), safe_text(host.failure.remedy))
+    if host.status == "active":
+        doing = " · ".join(part for part in (safe_line(host.detail), safe_line(host.command)) if part)
+        return Content.styled(fit(doing, width).rstrip(), DIM)
+    return Content("")

@@ -1,0 +1,93 @@
+"""Pane 3: what each rank holds in memory, against its ceiling, on a scale that never moves."""
+
+from textual.content import Content
+
+from console.screen.panes.pane import TextPane
+from console.screen.picture import Picture
+from console.screen.theme import BAD, DIM, badge, fit
+from console.state import HostView
+from ringcore.spec.plan import Stage
+from ringcore.spec.units import GIB, MIB, format_bytes
+
+_PARTS = (("█", "weights", "$primary"), ("▓", "KV", "$success"), ("▒", "workspace", "$warning"))
+_FREE = "·"
+
+
+class MemoryPane(TextPane):
+    NAME = "memory"
+
+    def draw(self, picture: Picture, width: int) -> Content:
+        known = any(host.memory for host in picture.state.hosts)
+        if picture.state.plan is None and not known:
+            return Content.styled("Not known yet: a plan says what each rank will hold.", DIM)
+        rows = [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
+        return Content("\n").join([*rows, _legend(width)])
+
+
+def used_of(used: int, ceiling: int) -> str:
+    """``9.1/12 GiB``: both in the ceiling's unit."""
+    unit, name = (GIB, "GiB") if ceiling >= GIB else (MIB, "MiB")
+    whole = f"{ceiling / unit:.1f}".removesuffix(".0")
+    return f"{used / unit:.1f}/{whole} {name}"
+
+
+def _row(host: HostView, stage: Stage | None, width: int) -> Content:
+    memory = host.memory
+    if memory is not None:
+        sizes = (memory.weight_bytes, memory.kv_bytes, memory.workspace_bytes)
+        ceiling = stage.ceiling_bytes if stage else memory.resident_bytes + memory.available_bytes
+    elif stage is not None:
+        sizes = (stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes)
+        ceiling = stage.ceiling_bytes
+    else:
+        return Content.assemble(badge(host.rank), " ", (f"{host.name}: not known", DIM))
+    name_width = 8 if width < 70 else 16
+    figures = f"{used_of(sum(sizes), ceiling)}{'' if memory else ' plan'}"
+    bar_width = max(6, width - name_width - 24)
+    over = sum(sizes) > ceiling
+    return Content.assemble(
+        badge(host.rank),
+        f" {fit(host.name, name_width)} [",
+        *_bar(sizes, ceiling, bar_width, dim=memory is None),
+        "] ",
+        (f"{'! ' if over else ''}{figures}", BAD if over else DIM if memory is None else "bold"),
+    )
+
+
+def _bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
+    """Cells by cumulated share, so that rounding never adds up; anything above zero gets a cell."""
+    segments: list[tuple[str, str]] = []
+    total, filled = 0, 0
+    for size, (glyph, _, color) in zip(sizes, _PARTS, strict=True):
+        total += size
+        until = min(width, round(total / ceiling * width)) if ceiling else 0
+        if size and until == filled:
+            until = min(width, filled + 1)
+        segments.append((glyph * (until - filled), f"{color}{' 60%' if dim else ''}"))
+        filled = until
+    segments.append((_FREE * (width - filled), DIM))
+    return segments
+
+
+def _legend(width: int) -> Content:
+    entries: list[str | tuple[str, str]] = []
+    for glyph, name, color in _PARTS:
+        entries += [(glyph, color), (f" {name}  ", DIM)]
+    return Content.assemble("  ", *entries, (f"{_FREE} free", DIM))
+
+
+def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
+    """Every figure with its name, for the details of one host."""
+    lines: list[tuple[str, str]] = []
+    if stage is not None:
+        lines.append(("ceiling", f"{format_bytes(stage.ceiling_bytes)} ({stage.ceiling_source})"))
+        planned = f"{format_bytes(stage.weight_bytes)} weights, {format_bytes(stage.kv_bytes)} KV"
+        lines.append(("planned", f"{planned}, {format_bytes(stage.workspace_bytes)} workspace"))
+        lines.append(("kept free", format_bytes(stage.reserve_bytes)))
+    if host.memory is not None:
+        memory = host.memory
+        used = f"{format_bytes(memory.weight_bytes)} weights, {format_bytes(memory.kv_bytes)} KV"
+        lines.append(("used", f"{used}, {format_bytes(memory.workspace_bytes)} workspace"))
+        lines.append(("resident", format_bytes(memory.resident_bytes)))
+        lines.append(("available", format_bytes(memory.available_bytes)))
+    return lines

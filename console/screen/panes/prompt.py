@@ -1,0 +1,174 @@
+"""Pane 5: the conversation with the model, streamed; the input; figures after each answer.
+
+Knows how to ask (a callable) and values of `console.ports`; not how the question travels.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Input, Markdown, Static
+from textual.worker import Worker, WorkerCancelled
+
+from console.logs.text import safe_text
+from console.ports import ChatDelta, ChatMessage
+from console.screen.panes.pane import Pane
+from console.screen.panes.prompt_input import PromptInput
+from console.screen.picture import Picture, why_no_chat
+from console.screen.theme import BAD, DIM
+from ringcore.spec.errors import Failure, MlxringError
+
+Chat = Callable[[Sequence[ChatMessage]], AsyncIterator[ChatDelta]]
+GROUP = "chat"
+
+
+class PromptPane(Pane):
+    NAME = "prompt"
+    SCOPE = "prompt"
+
+    def __init__(self, chat: Chat) -> None:
+        super().__init__()
+        self._chat = chat
+        self._talk = VerticalScroll(classes="talk", can_focus=True)
+        self._input = PromptInput()
+        self._hint = Static(markup=False, classes="hint")
+        self._messages: list[ChatMessage] = []
+        self._answering: Worker[None] | None = None
+        self._reason = ""
+
+    def compose(self) -> ComposeResult:
+        with self._talk:
+            yield self._hint
+        yield self._input
+
+    def on_mount(self) -> None:
+        self._talk.anchor()
+
+    @property
+    def target(self) -> Widget:
+        return self._input
+
+    @property
+    def answering(self) -> bool:
+        return self._answering is not None and not self._answering.is_finished
+
+    @property
+    def messages(self) -> Sequence[ChatMessage]:
+        """The conversation as the next question will send it."""
+        return tuple(self._messages)
+
+    def show(self, picture: Picture) -> None:
+        # The input stays focusable: were it disabled while someone types, the letters would act as keys.
+        self._reason = why_no_chat(picture)
+        self._input.set_class(bool(self._reason), "off")
+        self._input.placeholder = self._reason or "Ask the model; enter sends"
+        self._hint.display = not self._messages
+        hint = self._reason or "The ring serves. Type a question and press enter."
+        self._hint.update(Content.styled(hint, DIM))
+
+    # actions ------------------------------------------------------------------------------------
+
+    def do_cancel(self) -> None:
+        if self._answering is not None and self.answering:
+            self._answering.cancel()
+        else:
+            self._talk.focus()
+
+    async def do_fresh(self) -> None:
+        if self._answering is not None and self.answering:
+            self._answering.cancel()
+            with suppress(WorkerCancelled):
+                await self._answering.wait()
+        self._messages = []
+        await self._talk.remove_children(".turn")
+        self._hint.display = True
+
+    def do_copy_answer(self) -> None:
+        answer = next((m.content for m in reversed(self._messages) if m.role == "assistant"), "")
+        if answer:
+            self.app.copy_to_clipboard(answer)
+        self.notify("Copied the answer" if answer else "No answer to copy yet", markup=False, timeout=2)
+
+    @on(Input.Submitted)
+    def _asked(self, event: Input.Submitted) -> None:
+        event.stop()
+        text = event.value.strip()
+        if not text:
+            return
+        if self._reason:
+            self.notify(f"Not sent: {self._reason}", severity="warning", markup=False)
+            return
+        if self.answering:
+            self.notify(
+                "Not sent: an answer is on its way; esc breaks it off", severity="warning", markup=False
+            )
+            return
+        self._input.remember(text)
+        self._answering = self.run_worker(self._answer(text), group=GROUP, name="answer", exit_on_error=False)
+
+    # the answer ---------------------------------------------------------------------------------
+
+    async def _answer(self, question: str) -> None:
+        self._hint.display = False
+        messages = self._messages  # a new conversation gets a list of its own
+        messages.append(ChatMessage("user", question))
+        answer, figures = Markdown(classes="turn answer"), Static("…", markup=False, classes="turn figures")
+        await self._talk.mount_all(
+            [Static(Content(question), markup=False, classes="turn question"), answer, figures]
+        )
+        self._talk.anchor()
+        text: list[str] = []
+        stream = Markdown.get_stream(answer)
+        last = ChatDelta()
+        end = Content.styled("the answer broke off without a reason; see Logs", BAD)
+        try:
+            async with aclosing(_closable(self._chat(tuple(messages)))) as deltas:
+                async for delta in deltas:
+                    if delta.text:
+                        text.append(delta.text)
+                        await stream.write(delta.text)
+                    last = delta
+            if last.finish_reason:
+                end = Content.styled(figures_line(last), DIM)
+        except MlxringError as error:
+            end = failure_text(error.failure)
+        except asyncio.CancelledError:
+            end = Content.styled("cancelled: the ring no longer works on it", "$text-warning")
+            raise
+        finally:
+            # Reached by a cancel too: what came so far stays, and says that it is not the whole answer.
+            await stream.stop()
+            figures.update(end)
+            if text:
+                messages.append(ChatMessage("assistant", "".join(text)))
+            else:
+                messages.pop()
+
+
+async def _closable(deltas: AsyncIterator[ChatDelta]) -> AsyncGenerator[ChatDelta, None]:
+    """The same deltas; closing this closes ``deltas`` at once, which frees the ring."""
+    try:
+        async for delta in deltas:
+            yield delta
+    finally:
+        if isinstance(deltas, AsyncGenerator):
+            await deltas.aclose()
+
+
+def figures_line(last: ChatDelta) -> str:
+    """``14.2 tok/s   first token 0.8 s   120 tokens``"""
+    reason = {"length": "   cut at the length limit", "cancelled": "   cancelled"}.get(last.finish_reason, "")
+    speed = f"{last.tokens_per_second:.1f} tok/s   first token {last.first_token_seconds:.1f} s"
+    return f"{speed}   {last.completion_tokens} tokens{reason}"
+
+
+def failure_text(failure: Failure) -> Content:
+    cause = Content.styled(f"✗ {safe_text(failure.cause)}", BAD)
+    if not failure.remedy:
+        return cause
+    return Content.assemble(cause, "\n", ("remedy: ", "bold"), safe_text(failure.remedy))
