@@ -19,7 +19,7 @@ TONES: dict[Tone, str] = {
     "bad": "bold $text on $error-muted",
     "idle": "bold $text on $panel",
 }
-DIM = "$text-muted"
+DIM = "$foreground-muted"
 BAD = "$text-error"
 OK, FAILED, WAITING, WORKING = "●", "✗", "○", "▶"
 

@@ -1,5 +1,7 @@
 """Pane 1: a row for each rank with where it stands, and under it what it does or why it failed."""
 
+from typing import NamedTuple
+
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
@@ -86,22 +88,31 @@ class HostsPane(Pane):
             item.draw(host_row(host, stage, working, width), host_more(host, width - 2))
 
 
-def _columns(width: int) -> tuple[int, bool, bool]:
-    """Width of the name, and whether there is room for the step counter and for the shares."""
-    return (18, True, True) if width >= 90 else (10 if width < 62 else 14, width >= 52, False)
+class Columns(NamedTuple):
+    """Width of the name, and for which further columns there is room."""
+
+    name: int
+    steps: bool
+    shares: bool
+    way_up: bool
+
+
+def columns(width: int) -> Columns:
+    name = 18 if width >= 90 else 14 if width >= 70 else 10
+    return Columns(name, steps=width >= 52, shares=width >= 90, way_up=width >= 70)
 
 
 def head_line(width: int) -> str:
-    name, steps, shares = _columns(width)
+    name, steps, shares, ways = columns(width)
     line = f"  {'host':<{name}} {'state':<{_STATE_WIDTH}} {'layers':<7}"
     line += f"{'steps':>7} " if steps else " "
     line += f"{'step/s':>7}"
-    return line + ("   busy   link  way up" if shares else "")
+    return line + ("   busy   link" if shares else "") + ("  way up" if ways else "")
 
 
 def host_row(host: HostView, stage: Stage | None, working: bool, width: int) -> Content:
     """One line: digit, name, state, layers (inclusive), step counter and rate."""
-    name, steps, shares = _columns(width)
+    name, steps, shares, ways = columns(width)
     state, style = host_state(host, working)
     layers = f"{stage.shard.start}..{stage.shard.end - 1}" if stage else "-"
     tail = f"{layers:<7}"
@@ -109,8 +120,9 @@ def host_row(host: HostView, stage: Stage | None, working: bool, width: int) -> 
         tail += f"{host.steps if host.count else '-':>7} "
     tail += f"{host.step_rate if working else 0.0:>7.1f}" if host.count else f"{'-':>7}"
     if shares:
-        tail += f"{host.busy_share if working else 0:>7.0%}{host.link_share if working else 0:>7.0%}  "
-        tail += way_up(host)
+        tail += f"{host.busy_share if working else 0:>7.0%}{host.link_share if working else 0:>7.0%}"
+    if ways:
+        tail += f"  {way_up(host)}"
     return Content.assemble(
         badge(host.rank), f" {fit(host.name, name)} ", (fit(state, _STATE_WIDTH), style), " ", tail
     )

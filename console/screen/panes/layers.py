@@ -75,7 +75,7 @@ def _legend(picture: Picture, pipeline: tuple[Stage, ...], width: int) -> list[C
         working = stage.rank in picture.working
         shard = stage.shard
         entry = Content.assemble(
-            (WORKING if working else " ", "bold"),
+            (f"{WORKING} " if working else "  ", "bold"),
             badge(stage.rank),
             f" {stage.host} ",
             (f"{shard.start}..{shard.end - 1}", "bold" if working else ""),
