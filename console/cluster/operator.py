@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import suppress
 from typing import Protocol
 
+from ringcore.planning.plan import make_plan
+
 from console.chat import stream_chat
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import gather_facts
@@ -22,7 +24,6 @@ from console.cluster.provision import Prepared, provision
 from console.cluster.steps import host_step
 from console.cluster.stop import purge_home, reap
 from console.ports import ChatDelta, ChatMessage, Emit
-from ringcore.planning.plan import make_plan
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, MlxringError, NotRunning, RingError
 from ringcore.spec.events import Recorded, RingChanged

@@ -1,0 +1,59 @@
+"""Opens the connection of each host of a profile: SSH, or whoever provides the ``local`` ones."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from console.cluster.host import Host
+from console.cluster.ssh import connect
+from console.cluster.target import Target
+from ringcore.spec.errors import HostError, MlxringError
+from ringcore.spec.profile import LOCAL, HostOptions
+
+
+class LocalHosts(Protocol):
+    """SSH servers for the hosts that are this machine."""
+
+    async def target(self, options: HostOptions) -> Target: ...
+
+    async def close(self) -> None: ...
+
+
+class SshConnector:
+    """One connection for each call of `connect`. Closing it ends the local hosts' servers."""
+
+    def __init__(self, local: LocalHosts | None = None) -> None:
+        self._local = local
+
+    async def connect(self, options: HostOptions) -> Host:
+        """Raises `HostError` within 5 s, with the cause and the remedy."""
+        if options.ssh != LOCAL:
+            return await connect(options)
+        if self._local is None:
+            raise HostError(
+                "local hosts are not served here", "name the host as [user@]host[:port]", host=options.name
+            )
+        return await connect(options, await self._local.target(options))
+
+    async def close(self) -> None:
+        if self._local is not None:
+            await self._local.close()
+
+
+async def connect_all(
+    connector: SshConnector, hosts: Sequence[HostOptions]
+) -> tuple[dict[str, Host], dict[str, MlxringError]]:
+    """All at once: connections and failures by host name, in the order of ``hosts``."""
+    import asyncio
+
+    async def one(options: HostOptions) -> Host | MlxringError:
+        try:
+            return await connector.connect(options)
+        except MlxringError as error:
+            return error
+
+    results = await asyncio.gather(*(one(options) for options in hosts))
+    pairs = list(zip(hosts, results, strict=True))
+    return (
+        {options.name: result for options, result in pairs if not isinstance(result, MlxringError)},
+        {options.name: result for options, result in pairs if isinstance(result, MlxringError)},
+    )
