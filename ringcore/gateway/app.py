@@ -1,0 +1,111 @@
+"""The HTTP routes: bodies in, answers, streams or errors out. Knows nothing of sockets or processes."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ringcore.gateway import chat, completions
+from ringcore.gateway.control import Control
+from ringcore.gateway.engine import Engine
+from ringcore.gateway.errors import ApiFault, answer_fault
+from ringcore.gateway.generate import Answer, Generator
+from ringcore.gateway.parameters import (
+    MAX_BODY_BYTES,
+    ChatParameters,
+    Common,
+    CompletionParameters,
+    parse,
+)
+from ringcore.gateway.sse import EventStream, until_disconnect
+
+_P = TypeVar("_P", bound=Common)
+_Start = Callable[[Generator, _P], Awaitable[Answer]]
+_Whole = Callable[[Answer, str], Coroutine[Any, Any, dict[str, Any]]]
+_Stream = Callable[[Answer, str, bool], AsyncGenerator[Mapping[str, Any]]]
+_CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
+
+
+def make_app(model: str, engine: Engine, generator: Generator, control: Control) -> Starlette:
+    """``model`` is the name that answers carry."""
+    created = int(time.time())
+
+    async def health(_request: Request) -> Response:
+        ready = engine.ready
+        body: dict[str, Any] = {"live": True, "ready": ready is not None, "model": model}
+        if ready is None:
+            return JSONResponse({**body, "status": "unavailable", "reason": engine.reason}, status_code=503)
+        return JSONResponse({**body, "status": "ok", "epoch": ready.epoch, "context": ready.context})
+
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def models(_request: Request) -> Response:
+        entry = {"id": model, "object": "model", "created": created, "owned_by": "mlxring"}
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    def generation(kind: type[_P], start: _Start[_P], whole: _Whole, stream: _Stream) -> Any:
+        async def endpoint(request: Request) -> Response:
+            parameters = parse(await _body(request), kind)
+            _check_model(parameters.model, model)
+            answer = await start(generator, parameters)
+            if parameters.stream:
+                return EventStream(answer, stream(answer, model, parameters.include_usage))
+            async with answer:
+                body = await until_disconnect(request.receive, whole(answer, model))
+            return Response(status_code=_CLIENT_LEFT) if body is None else JSONResponse(body)
+
+        return endpoint
+
+    async def broken(_request: Request, error: Exception) -> Response:
+        control.say("ERROR", f"a request failed in the gateway: {type(error).__name__}: {error}")
+        fault = ApiFault(500, "the gateway failed on this request; its log says why", kind="server_error")
+        return fault.response()
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions",
+                  generation(ChatParameters, chat.start, chat.whole, chat.stream), methods=["POST"]),
+            Route("/v1/completions",
+                  generation(CompletionParameters, completions.start, completions.whole, completions.stream),
+                  methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/health", health),
+            Route("/health/live", live),
+        ],
+        exception_handlers={ApiFault: answer_fault, HTTPException: _answer_http, Exception: broken},
+    )  # fmt: skip
+
+
+async def _body(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise ApiFault(413, f"the body is larger than {MAX_BODY_BYTES} bytes", code="body_too_large")
+            parts.append(part)
+    except ClientDisconnect as gone:
+        raise ApiFault(_CLIENT_LEFT, "the client left") from gone
+    return b"".join(parts)
+
+
+def _check_model(asked: str, model: str) -> None:
+    """The name, or its last part, in any case; none at all means this one."""
+    known = {model.casefold(), model.rstrip("/").rpartition("/")[2].casefold(), ""}
+    if asked.casefold() not in known:
+        raise ApiFault(
+            404, f"this ring serves {model!r}, not {asked!r:.200}", param="model", code="model_not_found"
+        )
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{error.detail}: {request.method} {request.url.path}"
+    return ApiFault(error.status_code, message).response()

@@ -1,0 +1,120 @@
+"""From a request's tokens to pieces of its text: the one path that every endpoint's answer takes.
+
+Owns the joining of ledger, detokeniser and stop strings, and that a request nobody reads any more is
+cancelled on the ring. Knows nothing of HTTP's bodies.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from ringcore.gateway.detokenize import Detokenizer
+from ringcore.gateway.engine import Engine
+from ringcore.gateway.errors import ApiFault, invalid, unavailable
+from ringcore.gateway.ledger import Arrival, Ledger, Request
+from ringcore.gateway.parameters import Common
+from ringcore.gateway.stops import Stops
+from ringcore.gateway.text import Text
+from ringcore.spec.engine import Finished, Refused, Token
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """Some text of an answer; the last one says why it ended."""
+
+    text: str
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class Answer:
+    """One answer on its way. Use as ``async with``: leaving early cancels it on the ring."""
+
+    def __init__(self, ledger: Ledger, request: Request, text: Text, stops: Sequence[str]) -> None:
+        self.request = request
+        self._ledger = ledger
+        self._detokenizer = Detokenizer(text.decode)
+        self._stops = Stops(stops)
+        self._tokens = 0  # that made up the text so far
+
+    async def __aenter__(self) -> "Answer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ledger.leave(self.request, answered=False)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        prompt, answer = self.request.prompt_tokens, self._tokens
+        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+
+    async def settle(self) -> None:
+        """Give rank 0 a moment to refuse, while an HTTP status can still say so. Raises `ApiFault`."""
+        await self.request.settle()
+        if self.request.failed is not None:
+            raise _fault(self.request.failed)
+
+    async def pieces(self) -> AsyncGenerator[Piece]:
+        """Raises `ApiFault` when the ring refuses the request, or is lost under it."""
+        while True:
+            arrival = await self.request.queue.get()
+            if isinstance(arrival, Token):
+                self._tokens += 1
+                text = self._stops.push(self._detokenizer.push(arrival.token))
+                if self._stops.found:
+                    self._ledger.leave(self.request, answered=True)
+                    yield Piece(text=text, finish_reason="stop")
+                    return
+                if text:
+                    yield Piece(text=text)
+            elif isinstance(arrival, Finished) and arrival.reason != "cancelled":
+                text = self._stops.push(self._detokenizer.flush())
+                reason = "stop" if self._stops.found else arrival.reason
+                yield Piece(text=text + self._stops.flush(), finish_reason=reason)
+                return
+            else:
+                raise _fault(arrival)
+
+
+class Generator:
+    """Starts answers. Everything that depends on the model's size is checked here."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, text: Text) -> None:
+        self.text = text
+        self._engine = engine
+        self._ledger = ledger
+
+    def start(self, prompt: list[int], parameters: Common, field: str) -> Answer:
+        """Raises `ApiFault`: 503 while the ring is not ready, 400 that names
+        ``field``, where the prompt came from, when it cannot hold the request."""
+        ready = self._engine.ready
+        if ready is None:
+            raise unavailable(self._engine.reason)
+        asked, room = parameters.limit, ready.context - len(prompt)
+        if not prompt:
+            raise invalid("the prompt is empty", param=field)
+        if room < 1 or (asked is not None and asked > room):
+            wanted = f" and asks for {asked} more" if asked is not None else ""
+            raise invalid(
+                f"the prompt has {len(prompt)} tokens{wanted}; this ring's context is {ready.context} tokens",
+                param=field,
+                code="context_length_exceeded",
+            )
+        if max(prompt) >= ready.vocab_size or min(prompt) < 0:
+            raise invalid(f"a token id of the prompt is not in 0..{ready.vocab_size - 1}", param=field)
+        request = self._ledger.submit(
+            prompt,
+            asked if asked is not None else room,
+            sorted(self.text.end_tokens),
+            parameters.sampling,
+        )
+        return Answer(self._ledger, request, self.text, parameters.stops)
+
+
+def _fault(arrival: Arrival) -> ApiFault:
+    if isinstance(arrival, Refused):
+        if arrival.kind == "busy":
+            return ApiFault(429, arrival.cause, kind="rate_limit_error", code="queue_full")
+        return invalid(arrival.cause)
+    if isinstance(arrival, Finished | Token):
+        return unavailable("the ring ended this request")
+    return unavailable(f"the ring was lost in the middle of this answer: {arrival.reason}")

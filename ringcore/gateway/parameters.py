@@ -1,0 +1,169 @@
+"""The fields of a request's body as typed values. Every field is honoured or refused by its name.
+
+Owns names, types and bounds. Knows nothing of the model: what depends on it (context, vocabulary)
+is checked where that is known.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ringcore.gateway.errors import ApiFault, invalid
+from ringcore.spec.engine import Sampling
+
+MAX_BODY_BYTES = 8 << 20
+
+_Count = Annotated[int, Meta(ge=1)]
+_Stop = Annotated[str, Meta(min_length=1)]
+
+# OpenAI's fields that are not honoured, with the values that ask for nothing. `user` names the
+# caller: no answer hangs on it anywhere.
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none",),
+    "parallel_tool_calls": (True, False),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "store": (False,),
+    "service_tier": ("auto", "default"),
+}
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+
+
+class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    include_usage: bool = False
+
+
+class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What chat and completions share. ``temperature`` is 0 (greedy) unless the client asks otherwise."""
+
+    model: str = ""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Meta(max_length=16)] | None = None
+    user: str = ""
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            seed=self.seed,
+        )
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens the client allows for the answer, under either name."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class TextPart(Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["system", "user", "assistant"]
+    content: str | list[TextPart]
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+
+class ChatParameters(Common, frozen=True, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1)]
+
+
+class CompletionParameters(Common, frozen=True, kw_only=True):
+    prompt: str | list[str | int]
+
+
+_P = TypeVar("_P", bound=Common)
+
+
+def parse(body: bytes, kind: type[_P]) -> _P:
+    """Raises `ApiFault` 400 that names the field, what was expected and what came."""
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise invalid(f"the body is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise invalid("the body must be a JSON object")
+    fields = _without_nothing(raw)
+    for name, neutral in _NEUTRAL.items():
+        if name in fields and fields.pop(name) not in neutral:
+            raise _unsupported(name, f"{raw[name]!r:.80}")
+    try:
+        parameters = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from error
+    _check_together(parameters)
+    return parameters
+
+
+def _without_nothing(value: Any) -> Any:
+    """``null`` means what leaving the field out means."""
+    if isinstance(value, dict):
+        return {str(key): _without_nothing(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nothing(item) for item in value]
+    return value
+
+
+def _check_together(parameters: Common) -> None:
+    if parameters.stream_options is not None and not parameters.stream:
+        raise invalid("stream_options is only for stream: true", param="stream_options")
+    both = {parameters.max_tokens, parameters.max_completion_tokens} - {None}
+    if len(both) > 1:
+        raise invalid("max_tokens and max_completion_tokens differ; give one of them", param="max_tokens")
+
+
+def _unsupported(name: str, value: str = "") -> ApiFault:
+    shown = f"{name}: {value}" if value else f"'{name}'"
+    return invalid(f"{shown} is not supported by this server", param=name, code="unsupported_parameter")
+
+
+def _wrong_field(text: str) -> ApiFault:
+    """msgspec's message with the field in front, as OpenAI's clients expect it."""
+    path = match[1] if (match := _PATH.search(text)) else ""
+    if unknown := _UNKNOWN.search(text):
+        return _unsupported(f"{path}.{unknown[1]}" if path else unknown[1])
+    if missing := re.search(r"missing required field `([^`]*)`", text):
+        name = f"{path}.{missing[1]}" if path else missing[1]
+        return invalid(f"'{name}' is missing", param=name, code="missing_required_parameter")
+    reason = _PATH.sub("", text)
+    return invalid(f"{path}: {reason}" if path else reason, param=path or None, code="invalid_value")

@@ -1,0 +1,85 @@
+"""The model's tokenizer: prompts and messages to tokens, tokens to text, which tokens end an answer.
+
+Owns everything that is read from the tokenizer's files. Never asks the network and never runs code
+that comes with a model.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ringcore.gateway.errors import invalid
+from ringcore.spec.errors import PlanError
+
+
+class Text:
+    """Encoding may run in a thread while decoding runs in another."""
+
+    def __init__(self, tokenizer: Any, end_tokens: frozenset[int]) -> None:
+        self.end_tokens = end_tokens
+        self._tokenizer = tokenizer
+        self._backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+        if self._backend is not None:
+            # Some files ask for a cut at 512 tokens. transformers sets both at each call, which two
+            # threads must not do; the backend itself is only read.
+            self._backend.no_truncation()
+            self._backend.no_padding()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Text":
+        """Raises `PlanError` when the folder has no tokenizer that transformers understands."""
+        # Takes 1.2 s and 40 MB, so only the gateway's process pays for it.
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise PlanError(
+                f"the tokenizer in {folder} cannot be loaded: {error}",
+                "the model's folder on the leader needs tokenizer.json and tokenizer_config.json",
+            ) from error
+        return cls(tokenizer, _end_tokens(folder, tokenizer))
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """``special``: put the tokens round it that the tokenizer puts round a text (BOS)."""
+        if self._backend is not None:
+            return list(self._backend.encode(text, add_special_tokens=special).ids)
+        return list(self._tokenizer.encode(text, add_special_tokens=special))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of an answer: special tokens leave no trace."""
+        if self._backend is not None:
+            return str(self._backend.decode(list(tokens), skip_special_tokens=True))
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Through the model's template, up to where the assistant speaks. Raises `ApiFault` when the model
+        has no template, or the template refuses these messages."""
+        from jinja2 import TemplateError
+
+        if not self._tokenizer.chat_template:
+            raise invalid("this model has no chat template; use /v1/completions", param="messages")
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise invalid(f"the model's chat template refuses this: {error}", param="messages") from error
+        return self.encode(text, special=False)
+
+
+def _end_tokens(folder: Path, tokenizer: Any) -> frozenset[int]:
+    """Ids from generation_config.json, config.json and the tokenizer: one, a list, or none in each."""
+    found: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        try:
+            value: Any = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError):
+            continue
+        found.update([value] if isinstance(value, int) else value or [])
+    if isinstance(tokenizer.eos_token_id, int):
+        found.add(tokenizer.eos_token_id)
+    return frozenset(found)
