@@ -1,14 +1,30 @@
 """What a model weighs: read from ``config.json`` and safetensors headers, without loading a tensor."""
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 
+class Tensor(NamedTuple):
+    """One entry of a safetensors header. ``dtype`` in its words (``BF16``); ``nbytes`` as stored."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
 class LayerCard(Struct, frozen=True):
-    """``weight_bytes`` in the dtype the rank will hold; ``kv_bytes_per_token`` for one sequence."""
+    """``weight_bytes`` in the dtype the rank will hold; ``kv_bytes_per_token`` for one sequence.
+
+    ``read_bytes_per_token`` is what one decoded token reads of the weights: with experts only the chosen
+    ones; 0 stands for all.
+    """
 
     weight_bytes: int
     kv_bytes_per_token: int
     state_bytes_per_sequence: int = 0  # fixed-size state (SSM); 0 for attention
+    read_bytes_per_token: int = 0
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -30,5 +46,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     tied: bool
     dtype: str
     quantization: str = ""  # "4-bit g32", "" for none
+    attention_heads: int = 0
+    mlp_width: int = 0  # widest inner width of a layer's MLP for one token, all its chosen experts together
     max_context: int = 0  # 0 when the config does not say
-    revision: str = ""  # hash of config and headers
+    revision: str = ""  # hash of config and headers, whatever the dtype
