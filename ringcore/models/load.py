@@ -38,6 +38,8 @@ def load_stage(model_path: Path, shard: Shard, *, dtype: str, on_progress: Progr
     Raises `PlanError` when the folder, its config or a tensor is missing, unreadable or unexpected, or
     the architecture cannot be cut.
     """
+    if dtype not in ("auto", *_DTYPES):
+        raise PlanError(f"no rank computes in {dtype!r}", f"write auto, {', '.join(_DTYPES)} in the profile")
     config = folder.read_config(model_path)
     module, adapter = registry.find(config)
     model = _build(module, config, model_path)

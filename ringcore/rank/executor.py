@@ -4,6 +4,7 @@ Knows nothing of links: `perform` takes a message and returns what goes to the n
 """
 
 import time
+from typing import cast
 
 import mlx.core as mx
 import msgspec
@@ -132,7 +133,7 @@ def finish(step: Step, arrays: list[mx.array]) -> Step:
     if step.operation is not Operation.RUN:
         return step
     rows = tuple(
-        structs.replace(row, token=int(array.item()) if row.sample else NO_TOKEN)
+        structs.replace(row, token=cast(int, array.item()) if row.sample else NO_TOKEN)
         for row, array in zip(step.rows, arrays, strict=True)
     )
     return structs.replace(step, rows=rows)

@@ -9,16 +9,16 @@ import contextlib
 import faulthandler
 import json
 import os
-import socket
 from collections.abc import Generator
 from pathlib import Path
 
 import mlx.core as mx
 
+from ringcore.rank.meeting import MEETING_SECONDS, meet
 from ringcore.spec.deployment import Deployment, Member
 from ringcore.spec.errors import RingError
 
-JOIN_SECONDS = 60  # nobody waits longer for a peer; MLX's own connect gives up after 31
+JOIN_SECONDS = 40  # for MLX alone, all peers being there; its own connect gives up after 31
 
 
 class GroupWire:
@@ -57,12 +57,11 @@ def neighbours(deployment: Deployment) -> tuple[Member, Member]:
     return source, deployment.members[(deployment.rank + towards) % count]
 
 
-def join(deployment: Deployment, epoch: int) -> GroupWire:
+def join(deployment: Deployment, epoch: int, seconds: float = MEETING_SECONDS) -> GroupWire:
     """Open the links to both neighbours. Raises `RingError` when the backend or a peer is missing."""
     _environment(deployment, epoch)
     source, target = neighbours(deployment)
-    if deployment.backend == "ring":
-        _port_is_free(deployment.me)
+    meet(deployment.me, source, target, epoch, deployment.plan.digest, seconds)
     try:
         with _bounded():
             group = mx.distributed.init(strict=True, backend=deployment.backend)
@@ -102,19 +101,6 @@ def _environment(deployment: Deployment, epoch: int) -> None:
                 "the jaccl backend needs MLX_IBV_DEVICES, which is not set",
                 "set it to the file of RDMA devices on every host, or use backend = 'ring'",
             )
-
-
-def _port_is_free(me: Member) -> None:
-    """MLX's own message for a port that is taken names no port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((me.address, me.link_port))
-        except OSError as error:
-            raise RingError(
-                f"cannot listen on {me.address}:{me.link_port} for the ring: {error.strerror}",
-                "check hosts.address, or free the port, or choose another ring.port",
-            ) from error
 
 
 @contextlib.contextmanager

@@ -128,7 +128,6 @@ def test_the_memory_taken_is_the_stages_and_what_a_cast_was_made_from_is_freed(t
     stage = load_stage(folder, Shard(2, 6, 8), dtype="float32", on_progress=lambda *_: None)
     layer = stage.weight_bytes / 4
     assert stage.weight_bytes <= mx.get_active_memory() - before < stage.weight_bytes + layer / 4
-    print((mx.get_peak_memory() - before) / layer)
     assert mx.get_peak_memory() - before < stage.weight_bytes + 2 * layer
 
 
@@ -197,6 +196,11 @@ def test_a_model_with_its_own_code_is_refused_without_running_it(tmp_path: Path)
 def test_weights_in_another_librarys_quantisation_are_refused(tmp_path: Path) -> None:
     folder = build("llama", tmp_path / "model", layers=LAYERS, quantization_config={"quant_method": "gptq"})
     assert "'gptq'" in str(refused(folder))
+
+
+def test_a_dtype_no_rank_can_compute_in_is_refused(tmp_path: Path) -> None:
+    folder = build("llama", tmp_path / "model", layers=LAYERS)
+    assert "'float8'" in str(refused(folder, dtype="float8"))
 
 
 def test_a_plan_for_another_number_of_layers_is_refused(tmp_path: Path) -> None:

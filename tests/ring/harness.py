@@ -101,7 +101,7 @@ class Rank:
 
 
 class Ring:
-    """``module`` is what runs as a rank: `FAKE` or `REAL`. Joined and ready on entry unless ``join`` is False."""
+    """``module`` is what runs as a rank: `FAKE` or `REAL`. Ready on entry unless ``join`` is False."""
 
     def __init__(
         self, plan: Plan, *, module: str = FAKE, model: Path = Path("none"), join: bool = True, epoch: int = 3
