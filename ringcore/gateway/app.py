@@ -33,7 +33,7 @@ _CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
 
 def make_app(model: str, engine: Engine, generator: Generator, control: Control) -> Starlette:
     """``model`` is the name that answers carry."""
-    created = int(time.time())
+    entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
 
     async def health(_request: Request) -> Response:
         ready = engine.ready
@@ -46,8 +46,11 @@ def make_app(model: str, engine: Engine, generator: Generator, control: Control)
         return JSONResponse({"status": "ok"})
 
     async def models(_request: Request) -> Response:
-        entry = {"id": model, "object": "model", "created": created, "owned_by": "mlxring"}
         return JSONResponse({"object": "list", "data": [entry]})
+
+    async def one_model(request: Request) -> Response:
+        _check_model(request.path_params["name"], model)
+        return JSONResponse(entry)
 
     def generation(kind: type[_P], start: _Start[_P], whole: _Whole, stream: _Stream) -> Any:
         async def endpoint(request: Request) -> Response:
@@ -75,6 +78,7 @@ def make_app(model: str, engine: Engine, generator: Generator, control: Control)
                   generation(CompletionParameters, completions.start, completions.whole, completions.stream),
                   methods=["POST"]),
             Route("/v1/models", models),
+            Route("/v1/models/{name:path}", one_model),
             Route("/health", health),
             Route("/health/live", live),
         ],

@@ -71,6 +71,8 @@ class Engine:
         why = "rank 0 closed its connection"
         try:
             while text := await reader.readline():
+                if self._writer is not writer:
+                    break  # replaced, with lines still unread
                 self._take(engine_to_gateway.decode(text))
         except (OSError, ValueError) as error:  # msgspec's and readline's errors are ValueErrors
             why = f"rank 0's connection broke: {error}"

@@ -118,15 +118,18 @@ _P = TypeVar("_P", bound=Common)
 def parse(body: bytes, kind: type[_P]) -> _P:
     """Raises `ApiFault` 400 that names the field, what was expected and what came."""
     try:
-        raw = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raw: Any = _without_nothing(msgspec.json.decode(body))
+    except RecursionError as error:
+        raise invalid("the body is nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid(f"the body is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise invalid("the body must be a JSON object")
-    fields = _without_nothing(raw)
+    fields: dict[str, Any] = dict(raw)
     for name, neutral in _NEUTRAL.items():
-        if name in fields and fields.pop(name) not in neutral:
-            raise _unsupported(name, f"{raw[name]!r:.80}")
+        if name in fields and not any(_same(fields[name], value) for value in neutral):
+            raise _unsupported(name, f"{fields[name]!r:.80}")
+        fields.pop(name, None)
     try:
         parameters = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
@@ -142,6 +145,11 @@ def _without_nothing(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nothing(item) for item in value]
     return value
+
+
+def _same(value: Any, neutral: Any) -> bool:
+    # Python takes False for 0, but `logprobs: 0` asks for something.
+    return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
 
 
 def _check_together(parameters: Common) -> None:

@@ -1,0 +1,204 @@
+"""Streaming client of the ring's HTTP API: one conversation in, pieces of the answer out.
+
+Owns the request, the wire format of its stream and the figures measured on this side. Knows nothing of
+SSH or of the screen: ``base_url`` is already a port on this machine.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from msgspec import Struct
+
+from console.ports import ChatDelta, ChatMessage
+from ringcore.spec.errors import ApiError
+
+CONNECT_SECONDS = 10.0
+# Nothing comes while a long prompt is prefilled, or waits for its turn behind others.
+SILENCE_SECONDS = 600.0
+
+_LOGS = "see why with `mlxring logs`, and whether the ring serves with `mlxring status`"
+_REMEDIES = {
+    "context_length_exceeded": "start a new conversation, or raise `context` under [ring] in the profile",
+    "queue_full": "ask again in a moment, or raise `sequences` under [ring] in the profile",
+    "unavailable": "ask again when `mlxring status` says that the ring serves; `mlxring logs` says why not",
+}
+
+
+class _Error(Struct, frozen=True):
+    message: str = "no reason given"
+    code: str | int | None = None
+
+
+class _Part(Struct, frozen=True):
+    content: str | None = None
+
+
+class _Choice(Struct, frozen=True):
+    delta: _Part = _Part()
+    finish_reason: str | None = None
+
+
+class _Usage(Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Chunk(Struct, frozen=True):
+    """What is read of a ``chat.completion.chunk``, or of an error that takes its place."""
+
+    choices: tuple[_Choice, ...] = ()
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+
+
+async def stream_chat(
+    base_url: str, messages: Sequence[ChatMessage], *, silence_seconds: float = SILENCE_SECONDS
+) -> AsyncGenerator[ChatDelta, None]:
+    """Ask, and yield the answer as it comes; the last delta has no text but the figures.
+
+    Closing this closes the connection at once, which frees the request's place on the ring. Raises
+    `ApiError` when the API cannot be reached, refuses, breaks off, or is silent for ``silence_seconds``.
+    """
+    # Takes 90 ms, which only a command that chats should pay.
+    import httpx
+
+    body = {
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    # trust_env: a proxy cannot reach this machine's loopback. verify: reading the system's certificates
+    # takes 40 ms of the screen's time, and no connection here is encrypted.
+    client = httpx.AsyncClient(
+        base_url=base_url,
+        trust_env=False,
+        verify=False,
+        timeout=httpx.Timeout(CONNECT_SECONDS, read=silence_seconds),
+    )
+    try:
+        async with client:
+            meter = _Meter()
+            async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code != 200:
+                    raise _refusal(response.status_code, await response.aread())
+                async with aclosing(_chunks(response.aiter_bytes())) as chunks:
+                    async for chunk in chunks:
+                        if text := meter.take(chunk):
+                            yield ChatDelta(text=text)
+            yield meter.last()
+    except httpx.ReadTimeout as error:
+        raise ApiError(
+            f"the API at {base_url} sent nothing for {silence_seconds:.0f} s", f"the ring may hang: {_LOGS}"
+        ) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ApiError(f"the API at {base_url} cannot be reached: {_reason(error)}", _LOGS) from error
+    except httpx.HTTPError as error:
+        raise _broke_off(str(error) or type(error).__name__) from error
+
+
+class _Meter:
+    """What an answer adds up to. Times are seconds from the sending of the request."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first = self._last = 0.0
+        self._reason = ""
+        self._usage = _Usage()
+
+    def take(self, chunk: _Chunk) -> str:
+        """The chunk's text. Raises `ApiError` for one that is an error."""
+        if chunk.error is not None:
+            raise _error(chunk.error.message, chunk.error.code)
+        self._usage = chunk.usage or self._usage
+        text = ""
+        for choice in chunk.choices:
+            text += choice.delta.content or ""
+            self._reason = choice.finish_reason or self._reason
+        if text:
+            self._last = time.monotonic() - self._began
+            self._first = self._first or self._last
+        return text
+
+    def last(self) -> ChatDelta:
+        if not self._reason:
+            raise _broke_off("it ended without a reason")
+        between = self._last - self._first
+        tokens = self._usage.completion_tokens
+        return ChatDelta(
+            finish_reason=self._reason,
+            prompt_tokens=self._usage.prompt_tokens,
+            completion_tokens=tokens,
+            first_token_seconds=self._first,
+            tokens_per_second=(tokens - 1) / between if tokens > 1 and between > 0 else 0.0,
+        )
+
+
+async def _chunks(parts: AsyncIterator[bytes]) -> AsyncGenerator[_Chunk, None]:
+    """The events up to ``[DONE]``. Raises `ApiError` when they end before it."""
+    lines = _Lines()
+    async for part in parts:
+        for data in lines.push(part):
+            if data == b"[DONE]":
+                return
+            try:
+                chunk = _chunk.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ApiError(f"the API sent what is no chat completion: {error}", _LOGS) from error
+            yield chunk
+    raise _broke_off("the connection closed")
+
+
+class _Lines:
+    """Server-sent events, cut anywhere: bytes in, the data of whole events out.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html; only the field ``data`` is of use
+    here, and a line ends in LF or CRLF. Text in JSON may hold every other kind of line end.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def push(self, part: bytes) -> list[bytes]:
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        events: list[bytes] = []
+        for line in lines:
+            field = line.removesuffix(b"\r")
+            if field.startswith(b"data:"):
+                self._data.append(field.removeprefix(b"data:").removeprefix(b" "))
+            elif not field and self._data:  # an empty line ends an event
+                events.append(b"\n".join(self._data))
+                self._data = []
+        return events
+
+
+def _refusal(status: int, body: bytes) -> ApiError:
+    try:
+        error = _chunk.decode(body).error or _Error()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _Error(message="no reason given")
+    return _error(f"the API refused the request ({status}): {error.message}", error.code)
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own word for it (connection refused), which libraries wrap."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return os.strerror(inner.errno)
+        inner = inner.__cause__ or inner.__context__
+    return str(error) or "no answer"
+
+
+def _error(cause: str, code: str | int | None) -> ApiError:
+    return ApiError(cause, _REMEDIES.get(str(code), _LOGS))
+
+
+def _broke_off(why: str) -> ApiError:
+    return ApiError(f"the answer broke off: {why}", _LOGS)
