@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from console.demo.model import demo_model, user_cache
+from console.demo.cache import user_cache
+from console.demo.model import demo_model
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def model_path(profile: Profile, options: HostOptions, facts: HostFacts) -> str:
 def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     """The dtype of floating tensors on every rank, ``stored`` for as the checkpoint has them.
 
-    float32 as soon as one host computes on an x86 or Arm CPU under Linux: half precision is many times slower there.
+    float32 as soon as one host computes on a CPU under Linux: half precision is many times slower there.
     """
     if profile.ring.dtype != "auto":
         return profile.ring.dtype
@@ -57,7 +57,7 @@ async def read_card(host: Host, prepared: Prepared, path: str, dtype: str) -> Mo
 
 
 def same_model(cards: Sequence[tuple[str, ModelCard]]) -> ModelCard:
-    """The one card of all hosts (name, card), leader first. Raises `PlanError` where a host has another model."""
+    """The one card of all hosts (name, card), leader first. Raises `PlanError` where the models differ."""
     name, first = cards[0]
     for other, card in cards[1:]:
         if card.revision != first.revision:

@@ -12,7 +12,7 @@ _FRAMED = 'echo; echo "$0 $$"; exec "$@"'
 
 
 def quote(text: str) -> str:
-    """One word for the shell. Not `shlex.quote`: fish reads a backslash between single quotes as an escape."""
+    """One word for the shell. Not `shlex.quote`: between single quotes fish still reads backslashes."""
     if _PLAIN.fullmatch(text):
         return text
     parts = re.split(r"(['\\]+)", text)

@@ -10,14 +10,24 @@ import shlex
 from ringcore.spec.deployment import MARKER
 
 LAUNCHER = "ringcore"
-# $1 home ("" for the default), $2 ring, the rest: arguments of ringcore
+# a profile's path as this host means it; the tilde is data here, no shell expands it
+EXPAND = """expand() {
+  case $1 in
+    "~") printf '%s\\n' "$HOME";;
+    "~/"*) printf '%s\\n' "$HOME/${1#??}";;
+    *) printf '%s\\n' "$1";;
+  esac
+}
+"""
+DEFAULT_HOME = "~/.mlxring"
+# $1 home, $2 ring, the rest: arguments of ringcore
 _LAUNCH = (
-    'run="${1:-$HOME/.mlxring}/runs/$2"; shift 2; name=$1; shift; '
+    EXPAND + 'run="$(expand "$1")/runs/$2"; shift 2; name=$1; shift; '
     '[ -x "$run/ringcore" ] || exit 44; exec "$run/ringcore" "$name" --run "$run" "$@"'
 )
 NOT_DEPLOYED = 44  # exit status of a launch where no launcher is
 _PURGE = (
-    'home="${1:-$HOME/.mlxring}"; [ -d "$home" ] || exit 0; '
+    EXPAND + 'home=$(expand "$1"); [ -d "$home" ] || exit 0; '
     f'[ -f "$home/{MARKER}" ] || exit 45; '
     'rm -rf -- "$home"'
 )
@@ -26,12 +36,12 @@ NOT_OURS = 45  # exit status of a purge of a folder without our marker
 
 def launch(home: str, ring: str, process: str, *arguments: str) -> list[str]:
     """argv that runs ``ringcore PROCESS --run <run folder>`` of a deployed ring."""
-    return ["/bin/sh", "-c", _LAUNCH, "sh", home, ring, process, *arguments]
+    return ["/bin/sh", "-c", _LAUNCH, "sh", home or DEFAULT_HOME, ring, process, *arguments]
 
 
 def purge(home: str) -> list[str]:
     """argv that removes ``home`` with all its contents, if its marker says that it is ours."""
-    return ["/bin/sh", "-c", _PURGE, "sh", home]
+    return ["/bin/sh", "-c", _PURGE, "sh", home or DEFAULT_HOME]
 
 
 def launcher_script(python: str, code: str) -> bytes:

@@ -83,8 +83,9 @@ class SshHost:
         self, argv: Sequence[str], timeout: float, env: dict[str, str] | None
     ) -> AsyncGenerator[Attached, None]:
         process = await self._start(argv, env)
+        limit = asyncio.timeout(timeout or None)
         try:
-            async with asyncio.timeout(timeout or None) as limit:
+            async with limit:
                 yield process
         except TimeoutError:
             if not limit.expired():

@@ -20,7 +20,7 @@ async def login(name: str, target: Target, timeout: float) -> asyncssh.SSHClient
     options: asyncssh.SSHClientConnectionOptions | None = None
     try:
         async with asyncio.timeout(timeout):
-            options = await asyncssh.SSHClientConnectionOptions.construct(
+            options = made = await asyncssh.SSHClientConnectionOptions.construct(
                 host=target.host,
                 port=target.port or (),
                 username=target.user or (),
@@ -37,7 +37,7 @@ async def login(name: str, target: Target, timeout: float) -> asyncssh.SSHClient
                 **_own_files(target),
             )
             return await asyncssh.connect(
-                target.host, target.port or (), options=options, known_hosts=known_hosts_files(options)
+                target.host, target.port or (), options=made, known_hosts=known_hosts_files(made)
             )
     except (*BROKEN, TimeoutError) as error:
         raise explain(error, name, target, witness, options, timeout) from None

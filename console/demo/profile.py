@@ -3,9 +3,7 @@
 import socket
 import sys
 
-from ringcore.spec.profile import LOCAL, ApiOptions, HostOptions, Profile, RingOptions
-
-DEMO_MODEL = "demo"  # value of `model` that means: the demo model, made on first use
+from ringcore.spec.profile import DEMO_MODEL, LOCAL, ApiOptions, HostOptions, Profile, RingOptions
 
 
 def demo_profile(ranks: int) -> Profile:

@@ -1,0 +1,103 @@
+"""Reads what a host is and has, in one round trip; what the answers mean is said elsewhere."""
+
+import secrets
+import time
+from collections.abc import Mapping
+
+from console.cluster.facts_parse import (
+    clock_skew,
+    parse_chip,
+    parse_count,
+    parse_df,
+    parse_ifconfig,
+    parse_ip,
+    parse_meminfo,
+    parse_vm_stat,
+    sections,
+)
+from console.cluster.facts_script import SCRIPT
+from console.cluster.host import Host
+from console.cluster.lock import lock_text, parse_lock
+from console.cluster.pythons import PROBE, Interpreter, found_pythons, parse_probe
+from console.cluster.remote import DEFAULT_HOME
+from ringcore.spec.errors import HostError
+from ringcore.spec.facts import HostFacts, NetworkAddress, PythonFound
+from ringcore.spec.profile import HostOptions
+
+_TIMEOUT = 20.0  # a cold disk and a dozen interpreters
+_SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
+
+
+async def gather_facts(host: Host) -> HostFacts:
+    """Raises `HostError` when the host does not answer, or is neither Linux nor macOS."""
+    options = host.options
+    mark = f"@{secrets.token_hex(8)}"
+    argv = ["/bin/sh", "-c", SCRIPT, "sh", mark, options.home or DEFAULT_HOME, options.python, PROBE]
+    before = time.time()
+    result = await host.run(argv, timeout=_TIMEOUT)
+    found = sections(result.stdout, mark)
+    if "end" not in found:
+        said = result.stderr.strip()[-300:] or f"status {result.status}"
+        raise HostError(
+            f"reading the host's facts broke off: {said}",
+            "see that /bin/sh works there for this user",
+            host=options.name,
+        )
+    return read_facts(found, options, before, time.time())
+
+
+def read_facts(found: Mapping[str, str], options: HostOptions, before: float, after: float) -> HostFacts:
+    """The sections of the script's output as facts. ``before`` and ``after``: this clock around its run."""
+    kernel, _, arch = found["uname"].strip().partition(" ")
+    if kernel not in _SYSTEMS:
+        raise HostError(
+            f"the host runs {kernel or 'an unknown system'}",
+            "use a host with macOS or Linux",
+            host=options.name,
+        )
+    total, available = _memory(found)
+    home = found["home"].strip()
+    return HostFacts(
+        host=options.name,
+        os=_SYSTEMS[kernel],
+        arch=arch,
+        user=found["user"].strip(),
+        home=home,
+        shell=found["shell"].strip(),
+        cores=parse_count(found["cores"]),
+        total_memory_bytes=total,
+        available_memory_bytes=min(available, total),
+        disk_free_bytes=parse_df(found["disk"]),
+        chip=parse_chip(found["chip"]),
+        pythons=_pythons(found["pythons"], expanded(options.python, home)),
+        uv=found["uv"].strip(),
+        addresses=_addresses(found),
+        clock_skew_seconds=clock_skew(parse_count(found["clock"]), before, after),
+        rings=tuple(found["rings"].split()),
+    )
+
+
+def expanded(path: str, home: str) -> str:
+    """A path of the profile on the host whose user's home folder is ``home``."""
+    return home + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _memory(found: Mapping[str, str]) -> tuple[int, int]:
+    if "meminfo" in found:
+        return parse_meminfo(found["meminfo"])
+    return parse_count(found["memsize"]), parse_vm_stat(found["vm_stat"])
+
+
+def _addresses(found: Mapping[str, str]) -> tuple[NetworkAddress, ...]:
+    if "addresses" in found:
+        return parse_ip(found["addresses"], tuple(found["wireless"].split()))
+    return parse_ifconfig(found["ifconfig"], found["ports"])
+
+
+def _pythons(text: str, given: str) -> tuple[PythonFound, ...]:
+    answers: dict[str, Interpreter] = {}
+    for line in text.splitlines():
+        path, _, answer = line.partition("\t")
+        if one := parse_probe(answer):
+            answers[path] = one
+    return found_pythons(answers, parse_lock(lock_text()), given)

@@ -1,0 +1,118 @@
+"""What the commands of `facts_script` print, as values. Pure; one function for each command's format."""
+
+import re
+
+from ringcore.spec.facts import NetworkAddress
+from ringcore.spec.units import KIB
+
+_PAGE_SIZE = re.compile(r"page size of ([0-9]+) bytes")
+_VM_LINE = re.compile(r'^"?([A-Za-z -]+)"?:\s+([0-9]+)\.', re.MULTILINE)
+_RECLAIMABLE = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
+_INET = re.compile(r"^\s+inet ([0-9.]+)", re.MULTILINE)
+_PORT = re.compile(r"^Hardware Port: (.+)\nDevice: (\S+)", re.MULTILINE)
+
+
+def sections(output: str, mark: str) -> dict[str, str]:
+    """The script's output cut at its marks. The section ``end`` is there when nothing is missing."""
+    parts = re.split(rf"^{re.escape(mark)} ([a-z_]+)\n", output, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def parse_meminfo(text: str) -> tuple[int, int]:
+    """Linux ``/proc/meminfo`` -> bytes of memory, and of it what programs can have without swapping."""
+    found = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", text, flags=re.MULTILINE))
+    return int(found.get("MemTotal", 0)) * KIB, int(found.get("MemAvailable", 0)) * KIB
+
+
+def parse_vm_stat(text: str) -> int:
+    """macOS ``vm_stat`` -> bytes that are free or given up on demand."""
+    size = _PAGE_SIZE.search(text)
+    pages = {name: int(count) for name, count in _VM_LINE.findall(text)}
+    return (int(size[1]) if size else 4096) * sum(pages.get(name, 0) for name in _RECLAIMABLE)
+
+
+def parse_df(text: str) -> int:
+    """``df -Pk`` of one place -> bytes free for this user. Device names may hold spaces."""
+    match = re.search(r"\s([0-9]+)\s+-?[0-9]+\s+(-?[0-9]+)\s+[0-9-]+%?\s", text)
+    return max(0, int(match[2])) * KIB if match else 0
+
+
+def parse_count(text: str) -> int:
+    """A number that stands alone (``nproc``, ``sysctl -n``, ``date +%s``); 0 when there is none."""
+    match = re.search(r"[0-9]+", text)
+    return int(match[0]) if match else 0
+
+
+def parse_chip(text: str) -> str:
+    """A line of ``/proc/cpuinfo``, or ``sysctl -n machdep.cpu.brand_string``."""
+    return " ".join(text.partition(":")[2].split() or text.split())
+
+
+def parse_ip(text: str, wireless: tuple[str, ...] = ()) -> tuple[NetworkAddress, ...]:
+    """Linux ``ip -o -4 addr``, or the kernel's tables where there is no ``ip``."""
+    if text.startswith("fib_trie"):
+        pairs = _kernel_addresses(text)
+    else:
+        pairs = re.findall(r"^[0-9]+: ([^\s@]+)\S*\s+inet ([0-9.]+)", text, flags=re.MULTILINE)
+    return tuple(NetworkAddress(name, address, _linux_kind(name, wireless)) for name, address in pairs)
+
+
+def _linux_kind(name: str, wireless: tuple[str, ...]) -> str:
+    if name in wireless or name.startswith("wl"):
+        return "wifi"
+    for start, kind in (
+        ("lo", "loopback"),
+        ("thunderbolt", "thunderbolt"),
+        ("en", "ethernet"),
+        ("eth", "ethernet"),
+    ):
+        if name.startswith(start):
+            return kind
+    return ""
+
+
+def _kernel_addresses(text: str) -> list[tuple[str, str]]:
+    """``/proc/net/fib_trie`` names the addresses, ``/proc/net/route`` the networks of each interface."""
+    addresses = re.findall(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL", text)
+    networks = [
+        (name, int(network, 16), int(mask, 16))
+        for name, network, mask in re.findall(
+            r"^(\S+)\t([0-9A-F]{8})\t[0-9A-F]{8}\t(?:\S+\t){4}([0-9A-F]{8})", text, flags=re.MULTILINE
+        )
+        if int(mask, 16)
+    ]
+    pairs: list[tuple[str, str]] = []
+    for address in dict.fromkeys(addresses):
+        number = int.from_bytes(bytes(map(int, address.split("."))), "little")
+        fitting = [name for name, network, mask in networks if number & mask == network]
+        pairs.append(("lo" if address.startswith("127.") else fitting[0] if fitting else "", address))
+    return pairs
+
+
+def parse_ifconfig(text: str, ports: str) -> tuple[NetworkAddress, ...]:
+    """macOS ``ifconfig``, with ``networksetup -listallhardwareports`` for what each interface is."""
+    kinds = {device: _port_kind(port) for port, device in _PORT.findall(ports)}
+    found: list[NetworkAddress] = []
+    for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
+        name = block.partition(":")[0]
+        kind = "loopback" if name.startswith("lo") else kinds.get(name, "")
+        found += [NetworkAddress(name, address, kind) for address in _INET.findall(block)]
+    return tuple(found)
+
+
+def _port_kind(port: str) -> str:
+    low = port.lower()
+    if "wi-fi" in low or "airport" in low:
+        return "wifi"
+    if "ethernet" in low or "lan" in low.split():  # a Thunderbolt adapter for Ethernet is Ethernet
+        return "ethernet"
+    return "thunderbolt" if "thunderbolt" in low else ""
+
+
+def clock_skew(there: int, before: float, after: float) -> float:
+    """Seconds by which the host's clock is ahead; ``there`` is its, read between the two times here.
+
+    0.0 when its clock may be right: it was cut to seconds, and the way took time.
+    """
+    low, high = there - after, there + 1 - before
+    return low if low > 0 else high if high < 0 else 0.0

@@ -1,0 +1,112 @@
+"""Makes the virtual environment of a lock file on a host: with uv, or with venv and pip, watched by line.
+
+It is built under another name and renamed when it is whole; what a broken attempt left, the next removes.
+"""
+
+from collections.abc import Callable
+
+from console.cluster.host import Host
+from console.cluster.lock import parse_lock, pins_for
+from console.cluster.needs import MakeVenv
+from console.cluster.pip_output import InstallProgress, is_disk_full, is_network, last_error
+from console.cluster.pythons import as_text
+from ringcore.spec.errors import ProvisionError
+from ringcore.spec.facts import HostFacts
+
+_TIMEOUT = 1800.0  # a slow line at a small machine
+_KEPT_LINES = 400
+_STATUS = "mlxring-status"
+Report = Callable[[float, str], None]  # 0..1, and what happens now
+
+# $1 target, $2 lock file, $3 python, $4 uv or "". Attempts are named after their pid: living ones are spared.
+_BUILD = f"""
+umask 077
+exec 2>&1 </dev/null
+target=$1 lock=$2 python=$3 uv=$4 new=$1.$$.new
+for left in "${{target%/*}}"/venv-*.new; do
+  pid=${{left%.new}} pid=${{pid##*.}}
+  [ -d "$left" ] && ! kill -0 "$pid" 2>/dev/null && rm -rf -- "$left"
+done
+trap 'rm -rf -- "$new"' EXIT
+trap 'exit 143' HUP INT TERM
+mkdir -p "$new/tmp" && TMPDIR=$new/tmp PYTHONUNBUFFERED=1 UV_NO_PROGRESS=1
+export TMPDIR PYTHONUNBUFFERED UV_NO_PROGRESS
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
+build() {{
+  if [ -n "$uv" ]; then
+    "$uv" venv --quiet --python "$python" "$new/venv" &&
+    "$uv" pip install --python "$new/venv/bin/python" --require-hashes --only-binary :all: -r "$lock"
+  else
+    "$python" -m venv "$new/venv" &&
+    "$new/venv/bin/python" -m pip install --require-hashes --only-binary :all: --no-input \
+      --disable-pip-version-check --progress-bar off --no-color -r "$lock"
+  fi
+}}
+build && {{
+  # another console may have been quicker; and an environment whose interpreter has gone is of no use
+  if [ -x "$target/bin/python" ]; then :; else rm -rf -- "$target" && mv -- "$new/venv" "$target"; fi
+}}
+echo "{_STATUS} $?"
+"""
+
+
+async def make_venv(
+    host: Host, facts: HostFacts, action: MakeVenv, target: str, lock: bytes, report: Report
+) -> None:
+    """Leaves a whole environment at ``target``, or nothing. Raises `ProvisionError` with pip's own words."""
+    lock_file = f"{target}.lock"
+    await host.write(lock_file, lock)
+    progress = InstallProgress(len(pins_for(parse_lock(lock), environment_of(facts, action))))
+    argv = ["/bin/sh", "-c", _BUILD, "sh", target, lock_file, action.python.path, action.uv]
+    lines: list[str] = []
+    status = ""
+    async with host.stream(argv, timeout=_TIMEOUT) as building:
+        async for raw in building.lines():
+            line = raw.decode(errors="replace")
+            if line.startswith(_STATUS):
+                status = line.removeprefix(_STATUS).strip()
+                continue
+            lines = [*lines[-_KEPT_LINES:], line]
+            if progress.take(line):
+                report(progress.fraction, progress.detail)
+    if status != "0":
+        raise install_failure("\n".join(lines), facts, action)
+
+
+def environment_of(facts: HostFacts, action: MakeVenv) -> dict[str, str]:
+    """PEP 508's names for the environment to be made, as far as lock files ask for them."""
+    version = as_text(action.python.version)
+    return {
+        "sys_platform": facts.os,
+        "platform_machine": facts.arch,
+        "platform_system": "Darwin" if facts.os == "darwin" else "Linux",
+        "os_name": "posix",
+        "python_full_version": version,
+        "python_version": as_text(action.python.version[:2]),
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+
+
+def install_failure(output: str, facts: HostFacts, action: MakeVenv) -> ProvisionError:
+    """What ``output`` of the build means to an operator."""
+    tool = "uv" if action.uv else "pip"
+    said = last_error(output)
+    low = output.lower()
+    if is_disk_full(output):
+        cause = f"the disk became full while packages were installed: {said}"
+        remedy = "free space there, or set hosts.home in the profile to a folder on another disk"
+    elif "do not match the hashes" in low or "hash mismatch" in low:
+        cause = f"a package arrived that is not the locked one: {said}"
+        remedy = "something between the host and the package index changes files: check its proxy or mirror"
+    elif is_network(output):
+        cause = f"the package index cannot be reached from the host: {said}"
+        remedy = "check the host's network, proxy variables and PIP_INDEX_URL, then run the command again"
+    elif "no matching distribution" in low or "no wheels" in low:
+        version = as_text(action.python.version)
+        cause = f"a locked package is not there for Python {version} on {facts.arch}: {said}"
+        remedy = "install another Python there, 3.11 to 3.13, and run the command again"
+    else:
+        cause = f"{tool} failed: {said}"
+        remedy = "read the lines above it in the log, then run the command again"
+    return ProvisionError(cause, remedy, host=facts.host)
