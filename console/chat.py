@@ -190,7 +190,7 @@ def _reason(error: BaseException) -> str:
     """The system's own word for it (connection refused), which libraries wrap."""
     inner: BaseException | None = error
     while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
+        if isinstance(inner, OSError) and inner.errno:
             return os.strerror(inner.errno)
         inner = inner.__cause__ or inner.__context__
     return str(error) or "no answer"

@@ -1,0 +1,90 @@
+"""POST /v1/completions against a real gateway process."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from ringcore.spec.engine import Started
+from tests.gateway.harness import MODEL, FakeRank, events
+
+COMPLETIONS = "/v1/completions"
+
+
+def ask(client: httpx.AsyncClient, **body: object) -> "asyncio.Task[httpx.Response]":
+    return asyncio.create_task(client.post(COMPLETIONS, json=body))
+
+
+async def test_a_text_is_continued_as_it_stands(client: httpx.AsyncClient, rank: FakeRank) -> None:
+    asking = ask(client, prompt="the quick", max_tokens=5, model=MODEL)
+    submit = await rank.submit()
+    assert rank.prompt(submit) == "the quick"
+    assert submit.max_tokens == 5
+    rank.answer(submit, " brown fox", "length")
+    body = (await asking).json()
+    assert body["object"] == "text_completion"
+    assert body["choices"] == [
+        {"index": 0, "text": " brown fox", "logprobs": None, "finish_reason": "length"}
+    ]
+    prompt, answer = len(rank.encode("the quick")), len(rank.encode(" brown fox"))
+    assert body["usage"] == {
+        "prompt_tokens": prompt,
+        "completion_tokens": answer,
+        "total_tokens": prompt + answer,
+    }
+
+
+@pytest.mark.parametrize("prompt", [[5, 6, 7], ["the fox"]])
+async def test_token_ids_and_a_list_of_one_text_are_prompts_too(
+    client: httpx.AsyncClient, rank: FakeRank, prompt: list[int] | list[str]
+) -> None:
+    asking = ask(client, prompt=prompt)
+    submit = await rank.submit()
+    assert submit.prompt == (prompt if isinstance(prompt[0], int) else rank.encode("the fox"))
+    rank.answer(submit, "fox")
+    assert (await asking).status_code == 200
+
+
+async def test_a_stream_ends_with_the_reason_usage_and_done(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    asking = ask(client, prompt="the", stream=True, stream_options={"include_usage": True})
+    submit = await rank.submit()
+    rank.answer(submit, " größer fox")
+    found = [event async for event in events(await asking)]
+    assert "".join(e["choices"][0]["text"] for e in found[:-2]) == " größer fox"
+    assert found[-3]["choices"][0]["finish_reason"] == "stop"
+    assert found[-2]["usage"]["completion_tokens"] == len(rank.encode(" größer fox"))
+    assert found[-1] == "[DONE]"
+
+
+async def test_a_stop_string_is_cut_off(client: httpx.AsyncClient, rank: FakeRank) -> None:
+    asking = ask(client, prompt="the", stop="\n")
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id))
+    rank.text(submit, " fox\nand more")
+    assert (await rank.cancel()).id == submit.id
+    assert (await asking).json()["choices"][0]["text"] == " fox"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        (["one", "two"], "one text, or the token ids of one text"),
+        ([1, "two"], "one text, or the token ids of one text"),
+        ([], "the prompt is empty"),
+        ("", "the prompt is empty"),
+        ([320], "not in 0..319"),
+        ([-1], "not in 0..319"),
+        ([True], "prompt[0]"),
+        (5, "prompt"),
+    ],
+)
+async def test_what_is_no_prompt_is_refused_by_its_name(
+    client: httpx.AsyncClient, rank: FakeRank, prompt: object, says: str
+) -> None:
+    response = await client.post(COMPLETIONS, json={"prompt": prompt})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["param"].startswith("prompt")
+    assert says in error["message"]
