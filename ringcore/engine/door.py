@@ -17,12 +17,14 @@ MAX_LINE = 64 << 20  # a prompt of millions of tokens
 
 
 class Door:
-    """``hello`` is the first message of every connection. `receive` tells when one was lost."""
+    """``hello`` is the first message of every connection. `receive` tells once that one was lost, however
+    that came to light; until it has, there is no new one: requests of the old must not speak into it."""
 
     def __init__(self, path: str, hello: EngineToGateway) -> None:
         self._path = path
         self._hello = hello
         self._socket: socket.socket | None = None
+        self._lost = False  # and not told
         self._tried = -RETRY_SECONDS
         self._in = b""
         self._out = b""
@@ -45,16 +47,17 @@ class Door:
     def connect(self) -> None:
         """Try again when it is time; quietly does nothing else."""
         now = time.monotonic()
-        if self._socket or now - self._tried < RETRY_SECONDS:
+        if self._socket or self._lost or now - self._tried < RETRY_SECONDS:
             return
         self._tried = now
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Before connecting: a gateway that accepts nobody must not hold up the ring.
+        connection.setblocking(False)
         try:
             connection.connect(self._path)
         except OSError:
             connection.close()
             return
-        connection.setblocking(False)
         self._socket, self._in, self._out = connection, b"", b""
         self.send([self._hello])
 
@@ -81,6 +84,7 @@ class Door:
     def receive(self) -> list[GatewayToEngine] | None:
         """What has come, [] when nothing has; None when the gateway is gone."""
         if not self._socket:
+            self._lost = False
             return None
         try:
             data = self._socket.recv(1 << 20)
@@ -90,6 +94,7 @@ class Door:
             data = b""
         if not data or len(self._in) > MAX_LINE:
             self._lose()
+            self._lost = False
             return None
         *lines, self._in = (self._in + data).split(b"\n")
         messages: list[GatewayToEngine] = []
@@ -106,4 +111,5 @@ class Door:
     def _lose(self) -> None:
         if self._socket:
             self._socket.close()
+            self._lost = True
         self._socket = None

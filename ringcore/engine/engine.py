@@ -20,14 +20,12 @@ MAX_QUEUE = 64
 
 class Limits(Struct, frozen=True, kw_only=True):
     """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
-    the ring at once. ``lookahead``: decode steps of one sequence that may be in flight (2 where the
-    last token need not leave the device to be fed back)."""
+    the ring at once. ``queue``: requests that may wait for a slot."""
 
     context: int
     vocab_size: int
     bounds: Bounds
     in_flight: int
-    lookahead: int = 1
     queue: int = MAX_QUEUE
 
 
@@ -43,6 +41,7 @@ class _Sequence:
         self.decodes_in_flight = 0
         self.waited = 0
         self.ended: FinishReason | None = None
+        self.heard = True  # somebody waits for its messages
         self.stop_tokens = frozenset(request.stop_tokens)
 
     @property
@@ -96,6 +95,9 @@ class Engine:
         cause = self._refusal(request)
         if cause:
             return [Refused(id=request.id, cause=cause)]
+        if len(self._queue) >= self._limits.queue:
+            cause = f"the queue is full: {len(self._queue)} requests wait, {self._limits.queue} are allowed"
+            return [Refused(id=request.id, cause=cause, kind="busy")]
         if request.max_tokens == 0:
             return [Started(id=request.id), Finished(id=request.id, reason="length", completion_tokens=0)]
         self._queue.append(request)
@@ -118,6 +120,8 @@ class Engine:
         self._queue.clear()
         for sequence in tuple(self._running):
             self._end(sequence, "cancelled")
+        for sequence in self._leaving():
+            sequence.heard = False
 
     def next_step(self) -> tuple[Step | None, list[EngineToGateway]]:
         """The next step to put on the ring, already counted as in flight; None when none may go now."""
@@ -173,14 +177,18 @@ class Engine:
         wrong = next((t for t in request.prompt if not 0 <= t < self._limits.vocab_size), None)
         if wrong is not None:
             return f"token id {wrong} is outside the vocabulary of {self._limits.vocab_size}"
-        if len(self._queue) >= self._limits.queue:
-            return f"the queue is full: {len(self._queue)} requests wait, {self._limits.queue} are allowed"
         if any(request.id == other for other in self._ids()):
             return f"a request with the id {request.id!r} is already there"
         return ""
 
     def _ids(self) -> list[str]:
-        return [r.id for r in self._queue] + [s.request.id for s in self._running]
+        leaving = [s.request.id for s in self._leaving() if s.heard]
+        return [r.id for r in self._queue] + [s.request.id for s in self._running] + leaving
+
+    def _leaving(self) -> list[_Sequence]:
+        """Those that ended by a cancel and whose drop has not come round."""
+        on_ring = [s for f in self._flights if f.step.operation is Operation.DROP for s in f.sequences]
+        return [s for s in (*self._to_drop, *on_ring) if s.ended == "cancelled"]
 
     def _situation(self) -> Situation:
         flights = self._flights
@@ -191,7 +199,7 @@ class Engine:
                 Running(
                     slot=sequence.slot,
                     prompt_left=sequence.prompt_left,
-                    ready=sequence.ready(self._limits.lookahead),
+                    ready=sequence.ready(self._limits.bounds.lookahead),
                     waited=sequence.waited,
                 )
                 for sequence in self._running
@@ -235,7 +243,7 @@ class Engine:
         if choice.kind == "decode":
             sequence.decodes_in_flight += 1
             # With lookahead the token may still be on its way: the one stage there is knows it.
-            token = sequence.last_token if self._limits.lookahead == 1 else NO_TOKEN
+            token = sequence.last_token if self._limits.bounds.lookahead == 1 else NO_TOKEN
             row = Row(sequence.slot, 1, position, True, token)
         else:
             if position == 0:
@@ -270,6 +278,6 @@ class Engine:
         return [Finished(id=sequence.request.id, reason=reason, completion_tokens=sequence.answer)]
 
     def _cancelled(self, sequence: _Sequence) -> list[EngineToGateway]:
-        if sequence.ended != "cancelled":
+        if sequence.ended != "cancelled" or not sequence.heard:
             return []
         return [Finished(id=sequence.request.id, reason="cancelled", completion_tokens=sequence.answer)]

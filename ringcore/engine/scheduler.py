@@ -6,7 +6,8 @@ Rules, in this order:
    served; a later request never overtakes);
 2. prefill and decode take turns: after a prefill chunk a decode step that is ready goes first, and
    the reverse, so neither starves the other;
-3. decode: the ready sequence that has waited longest; at most ``stages`` decode steps in flight;
+3. decode: the ready sequence that has waited longest; at most ``stages * lookahead`` decode steps in
+   flight, which keeps every stage at work and no token waiting behind more;
 4. prefill: the next chunk of the oldest prompt that is not all issued. Chunks of one prompt follow
    each other down the pipe, at most ``2 * stages`` in flight, or ``stages`` while answers run, so
    that a token waits behind a bounded amount of prompt;
@@ -34,10 +35,14 @@ class Running(Struct, frozen=True, kw_only=True):
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
+    """``chunk`` and ``max_prompt_tokens`` in tokens. ``lookahead``: decode steps of one sequence that may
+    be in flight (2 where the last token need not leave the device to be fed back)."""
+
     stages: int
     sequences: int
     chunk: int
     max_prompt_tokens: int
+    lookahead: int = 1
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -71,7 +76,7 @@ def next_step(now: Situation, bounds: Bounds) -> Choice | None:
 
 def _decode(now: Situation, bounds: Bounds) -> Choice | None:
     ready = [sequence for sequence in now.running if sequence.ready]
-    if not ready or now.decode_in_flight >= bounds.stages:
+    if not ready or now.decode_in_flight >= bounds.stages * bounds.lookahead:
         return None
     longest = min(ready, key=lambda sequence: sequence.waited)
     return Choice("decode", longest.slot, 1)

@@ -181,9 +181,9 @@ def _lead(
             sequences=plan.sequences,
             chunk=plan.prefill_chunk,
             max_prompt_tokens=max_prompt_tokens(stages, plan.sequences),
+            lookahead=1 if link else 2,
         ),
         in_flight=max_in_flight(stages),
-        lookahead=1 if link else 2,
     )
     pipe: Pipe
     if link is None:

@@ -12,7 +12,7 @@ import threading
 import msgspec
 from msgspec import Struct
 
-from ringcore.spec.control import Join, Quit, Say, Wake, agent_to_child, line
+from ringcore.spec.control import AgentToChild, Join, Quit, Say, Wake, agent_to_child, line
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import Level, RankChanged, RankPhase
 
@@ -79,6 +79,8 @@ class Control:
     def forget_wake(self) -> None:
         """A wake that came before now was for an earlier rest."""
         self._woken.clear()
+        if self.quitting:  # heard just before: no rest may swallow it
+            self._woken.set()
 
     def wait_for_wake(self, seconds: float) -> bool:
         """Until the agent says Wake or Quit; False when ``seconds`` have passed."""
@@ -109,7 +111,7 @@ class Control:
 
     def _hear(self, text: bytes) -> None:
         try:
-            message = agent_to_child.decode(text)
+            message: AgentToChild = agent_to_child.decode(text)
         except msgspec.MsgspecError as error:
             self.say(f"the agent said something unknown: {error}", "WARNING")
             return

@@ -9,16 +9,19 @@ import contextlib
 import faulthandler
 import json
 import os
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import mlx.core as mx
 
-from ringcore.rank.meeting import MEETING_SECONDS, meet
+from ringcore.rank.meeting import MEETING_SECONDS, Gathering, meet
 from ringcore.spec.deployment import Deployment, Member
 from ringcore.spec.errors import RingError
 
 JOIN_SECONDS = 40  # for MLX alone, all peers being there; its own connect gives up after 31
+# MLX's ring connects from the last rank to rank 0 first, and tries again only after a second.
+HEAD_START_SECONDS = 0.1
 
 
 class GroupWire:
@@ -61,7 +64,10 @@ def join(deployment: Deployment, epoch: int, seconds: float = MEETING_SECONDS) -
     """Open the links to both neighbours. Raises `RingError` when the backend or a peer is missing."""
     _environment(deployment, epoch)
     source, target = neighbours(deployment)
-    meet(deployment.me, source, target, epoch, deployment.plan.digest, seconds)
+    gathering = Gathering(run_id=deployment.run_id, epoch=epoch, plan=deployment.plan.digest)
+    meet(deployment.me, source, target, gathering, seconds)
+    if deployment.me == deployment.members[-1]:
+        time.sleep(HEAD_START_SECONDS)
     try:
         with _bounded():
             group = mx.distributed.init(strict=True, backend=deployment.backend)

@@ -37,6 +37,11 @@ class Payload(IntEnum):
     BYTES = 3  # uint8
 
 
+_FITTING = {  # payloads that an operation may have, beside none
+    Operation.RUN: (Payload.IDS, Payload.HIDDEN),
+    Operation.OPEN: (Payload.BYTES,),
+}
+_WITHOUT_ROWS = (Operation.PARK, Operation.STOP)
 DTYPES = {"float32": (1, 4), "float16": (2, 2), "bfloat16": (3, 2)}  # name -> code, bytes
 
 
@@ -109,11 +114,17 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     _same("number", words[2], due)
     if words[3] not in Operation.__members__.values():
         raise _wrong("operation", words[3], f"one of {[int(o) for o in Operation]}")
-    if not 0 <= words[4] <= max_rows(form.sequences):
-        raise _wrong("rows", words[4], f"0 to {max_rows(form.sequences)}")
-    if words[5] not in Payload.__members__.values():
-        raise _wrong("payload kind", words[5], f"one of {[int(p) for p in Payload]}")
-    step = Step(Operation(words[3]), tuple(_row(words, index, form) for index in range(words[4])), number=due)
+    operation = Operation(words[3])
+    if operation in _WITHOUT_ROWS:
+        _same("rows", words[4], 0)
+    elif not 1 <= words[4] <= max_rows(form.sequences):
+        raise _wrong("rows", words[4], f"1 to {max_rows(form.sequences)}")
+    kinds = (Payload.NONE, *_FITTING.get(operation, ()))
+    if words[5] not in kinds:
+        raise _wrong("payload kind", words[5], f"one of {[int(p) for p in kinds]} for {operation.name}")
+    least = 1 if operation is Operation.RUN else 0
+    rows = tuple(_row(words, index, form, least) for index in range(words[4]))
+    step = Step(operation, rows, number=due)
     payload = Payload(words[5])
     _same("tokens", words[7], step.token_count)
     code, _ = DTYPES[form.dtype]
@@ -134,13 +145,15 @@ def payload_bytes(step: Step, payload: Payload, form: Format, loose: int) -> int
     return loose if payload is Payload.BYTES else 0
 
 
-def _row(words: Sequence[int], index: int, form: Format) -> Row:
+def _row(words: Sequence[int], index: int, form: Format, least: int) -> Row:
     at = _FIXED + _ROW * index
     slot, count, position, flags, token = words[at : at + _ROW]
     if not 0 <= slot < form.sequences:
         raise _wrong(f"slot of row {index}", slot, f"0 to {form.sequences - 1}")
-    if count < 0 or position < 0:
-        raise _wrong(f"tokens and position of row {index}", f"{count}, {position}", "at least 0")
+    if count < least:
+        raise _wrong(f"tokens of row {index}", count, f"at least {least}")
+    if position < 0:
+        raise _wrong(f"position of row {index}", position, "at least 0")
     if flags not in (0, _SAMPLE):
         raise _wrong(f"flags of row {index}", flags, f"0 or {_SAMPLE}")
     return Row(slot, count, position, flags == _SAMPLE, token)

@@ -9,20 +9,37 @@ sends two rounds of one byte: the first says "all are there", the second "go".
 """
 
 import contextlib
+import hashlib
+import select
 import socket
 import struct
 import time
+
+from msgspec import Struct
 
 from ringcore.spec.deployment import Member
 from ringcore.spec.errors import RingError
 
 MEETING_SECONDS = 30.0
 _RETRY_SECONDS = 0.1
-_HELLO = struct.Struct("!4siI16s")  # magic, rank, epoch, digest of the plan
+_HELLO_SECONDS = 2.0
+_HELLO = struct.Struct("!4siI16s16s")  # magic, rank, epoch, digest of the plan, hash of the run
 _MAGIC = b"MLXR"
 
 
-def meet(me: Member, source: Member, target: Member, epoch: int, digest: str, seconds: float) -> None:
+class Gathering(Struct, frozen=True, kw_only=True):
+    """What all ranks that meet must have in common. ``plan`` is the plan's digest."""
+
+    run_id: str
+    epoch: int
+    plan: str
+
+    def hello(self, rank: int) -> bytes:
+        run = hashlib.sha256(self.run_id.encode()).digest()[:16]
+        return _HELLO.pack(_MAGIC, rank, self.epoch, self.plan.encode(), run)
+
+
+def meet(me: Member, source: Member, target: Member, gathering: Gathering, seconds: float) -> None:
     """Return when every rank of the ring is about to open its links.
 
     Raises `RingError` when this rank cannot listen, when a neighbour does not come within ``seconds``,
@@ -32,19 +49,27 @@ def meet(me: Member, source: Member, target: Member, epoch: int, digest: str, se
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(me))
         outgoing = incoming = None
-        problem = ""
+        unreached = unseen = ""
         while outgoing is None or incoming is None:
+            if time.monotonic() > deadline:
+                if outgoing is None:
+                    raise _absent(target, unreached, seconds)
+                raise _absent(source, unseen or "nobody came to this rank's port", seconds)
+            # Whoever was here and left belonged to an epoch that was being ended; its successor comes.
+            if outgoing and _is_closed(outgoing):
+                outgoing, unreached = None, "it closes the connection"
+            if incoming and _is_closed(incoming):
+                incoming, unseen = None, "it came and left"
             if outgoing is None:
-                outgoing, problem = _connect(target)
+                outgoing, unreached = _connect(target, gathering.hello(me.rank), unreached)
                 if outgoing:
                     stack.enter_context(outgoing)
-                    outgoing.sendall(_hello(me.rank, epoch, digest))
             if incoming is None:
-                incoming = _accept(listener, source, epoch, digest)
+                incoming, unseen = _accept(listener, source, gathering, unseen)
                 if incoming:
                     stack.enter_context(incoming)
-            if time.monotonic() > deadline:
-                raise _absent(target, problem, seconds) if outgoing is None else _absent(source, "", seconds)
+            elif outgoing is None:
+                time.sleep(_RETRY_SECONDS)
         # Before "all are there" is said: nobody's MLX may connect to this listener after "go".
         listener.close()
         for token in (b"1", b"2"):
@@ -71,43 +96,72 @@ def _listen(me: Member) -> socket.socket:
     return listener
 
 
-def _connect(target: Member) -> tuple[socket.socket | None, str]:
-    """A connection, or why there is none yet."""
+def _connect(target: Member, hello: bytes, before: str) -> tuple[socket.socket | None, str]:
+    """A connection over which hello was said, or why there is none yet (``before``: why there was none)."""
+    connection = None
     try:
-        return socket.create_connection((target.address, target.link_port), timeout=1.0), ""
+        connection = socket.create_connection((target.address, target.link_port), timeout=1.0)
+        connection.sendall(hello)
     except OSError as error:
+        if connection:
+            connection.close()
         return None, str(error)
+    return connection, before
 
 
-def _accept(listener: socket.socket, source: Member, epoch: int, digest: str) -> socket.socket | None:
-    """The neighbour's connection; None when nobody, or a stranger, came within the retry time."""
+def _accept(
+    listener: socket.socket, source: Member, gathering: Gathering, before: str
+) -> tuple[socket.socket | None, str]:
+    """The neighbour's connection; None when nobody, or none that counts, came within the retry time."""
     try:
-        connection, _ = listener.accept()
+        connection, (address, _) = listener.accept()
     except TimeoutError:
-        return None
+        return None, before
     # A reset at close: the port must be free at once for MLX, without TIME_WAIT.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.settimeout(2.0)
-    try:
-        hello = connection.recv(_HELLO.size, socket.MSG_WAITALL)
-    except OSError:
-        hello = b""
+    hello = _read(connection, _HELLO.size)
+    if hello == gathering.hello(source.rank):
+        return connection, before
+    connection.close()
     if len(hello) < _HELLO.size or hello[:4] != _MAGIC:
-        connection.close()
-        return None
-    if hello != _hello(source.rank, epoch, digest):
-        connection.close()
-        _, rank, theirs, plan = _HELLO.unpack(hello)
-        raise RingError(
-            f"rank {rank} of epoch {theirs}, plan {plan.decode('ascii', 'replace')} came, expected "
-            f"rank {source.rank} of epoch {epoch}, plan {digest}",
-            "another ring uses these ports, or a host was not deployed to; stop it, or deploy again",
-        )
-    return connection
+        return None, f"a stranger came from {address}"
+    _, rank, epoch, plan, run = _HELLO.unpack(hello)
+    same_run = run == gathering.hello(0)[-16:]
+    came = f"rank {rank} of {'this' if same_run else 'another'} run, epoch {epoch}, plan {_printable(plan)}"
+    if same_run and epoch < gathering.epoch:
+        return None, f"{came} came"  # it is being ended
+    raise RingError(
+        f"{came} came from {address}, expected rank {source.rank} of this run, "
+        f"epoch {gathering.epoch}, plan {gathering.plan}",
+        "another ring uses these ports, or a host was not deployed to; stop it, or deploy again",
+    )
 
 
-def _hello(rank: int, epoch: int, digest: str) -> bytes:
-    return _HELLO.pack(_MAGIC, rank, epoch, digest.encode())
+def _read(connection: socket.socket, size: int) -> bytes:
+    """``size`` bytes, or those that came before the end or the time-out."""
+    data, deadline = b"", time.monotonic() + _HELLO_SECONDS
+    with contextlib.suppress(OSError):
+        while len(data) < size:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            more = connection.recv(size - len(data))
+            if not more:
+                break
+            data += more
+    return data
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """The other side has closed it, or is gone. Data that waits is left there."""
+    if not select.select([connection], [], [], 0)[0]:
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
+
+
+def _printable(text: bytes) -> str:
+    return ascii(text.rstrip(b"\0").decode("ascii", "replace"))[1:-1]
 
 
 def _pass_on(connection: socket.socket, target: Member, token: bytes) -> None:
@@ -133,10 +187,9 @@ def _await(connection: socket.socket, source: Member, token: bytes, deadline: fl
 
 
 def _absent(peer: Member, problem: str, seconds: float) -> RingError:
-    reason = f": {problem}" if problem else " to this rank's port"
     return RingError(
         f"rank {peer.rank} on {peer.host} ({peer.address}:{peer.link_port}) "
-        f"did not come within {seconds:.0f} s{reason}",
+        f"did not come within {seconds:.0f} s: {problem}",
         "check that the hosts' addresses reach each other on the ring's ports (firewall, wrong interface)",
     )
 
