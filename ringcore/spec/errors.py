@@ -18,7 +18,9 @@ from msgspec import Struct, structs
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an operator must read when something dies: where, why and what to do.
 
-    ``host`` and ``rank`` are empty/None when the fault has no single place.
+    ``host`` and ``rank`` are empty/None when the fault has no single place. ``blames`` is the rank at the
+    other end when the fault was only met here (a link that broke): if that rank has a cause of its own,
+    that one counts.
     """
 
     cause: str
@@ -26,6 +28,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str = ""
     rank: int | None = None
     exit_code: int = 1
+    blames: int | None = None
 
     def __str__(self) -> str:
         where = " ".join(
@@ -40,9 +43,22 @@ class MlxringError(Exception):
 
     exit_code = 1
 
-    def __init__(self, cause: str, remedy: str = "", *, host: str = "", rank: int | None = None) -> None:
+    def __init__(
+        self,
+        cause: str,
+        remedy: str = "",
+        *,
+        host: str = "",
+        rank: int | None = None,
+        blames: int | None = None,
+    ) -> None:
         self.failure = Failure(
-            cause=cause, remedy=remedy, host=host, rank=rank, exit_code=type(self).exit_code
+            cause=cause,
+            remedy=remedy,
+            host=host,
+            rank=rank,
+            exit_code=type(self).exit_code,
+            blames=blames,
         )
         super().__init__(str(self.failure))
 
@@ -50,7 +66,9 @@ class MlxringError(Exception):
     def of(failure: Failure) -> "MlxringError":
         """The error whose class belongs to ``failure.exit_code``."""
         kind = next((k for k in _ALL if k.exit_code == failure.exit_code), MlxringError)
-        return kind(failure.cause, failure.remedy, host=failure.host, rank=failure.rank)
+        return kind(
+            failure.cause, failure.remedy, host=failure.host, rank=failure.rank, blames=failure.blames
+        )
 
     @staticmethod
     def at(failure: Failure, host: str) -> "MlxringError":
