@@ -43,7 +43,9 @@ class Cluster(Protocol):
 
     async def provision(self) -> None: ...
 
-    async def deploy(self) -> None: ...
+    async def deploy(self) -> Plan:
+        """Plan the layers and write the deployment on every host; refused while the ring runs."""
+        ...
 
     async def start(self) -> None:
         """All that is missing of provision and deploy, then agents and ranks; returns when serving."""

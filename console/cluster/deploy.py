@@ -21,7 +21,7 @@ class _Started(msgspec.Struct):
 
 
 def deployments(
-    profile: Profile, plan: Plan, model_paths: tuple[str, ...], model_name: str, run_id: str
+    profile: Profile, plan: Plan, model_paths: tuple[str, ...], run_id: str
 ) -> tuple[Deployment, ...]:
     """One `Deployment` for each host, in rank order."""
     members = tuple(
@@ -37,7 +37,7 @@ def deployments(
             members=members,
             control_port=profile.ring.port,
             backend=profile.ring.backend,
-            model_name=model_name,
+            model_name=plan.model,
             model_path=path,
             api_bind=profile.api.bind,
             api_port=profile.api.port,

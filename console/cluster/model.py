@@ -9,7 +9,7 @@ from console.cluster.provision import Prepared
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import Failure, MlxringError, PlanError
 from ringcore.spec.facts import HostFacts
-from ringcore.spec.profile import HostOptions, Profile
+from ringcore.spec.profile import Profile
 
 
 class _Answer(msgspec.Struct):
@@ -18,9 +18,8 @@ class _Answer(msgspec.Struct):
     failure: Failure | None = None
 
 
-def model_path(profile: Profile, options: HostOptions, facts: HostFacts) -> str:
-    """The model's folder on one host, ``~`` expanded by that host's own home."""
-    path = options.model or profile.model
+def model_path(path: str, facts: HostFacts) -> str:
+    """A model's folder on one host, ``~`` expanded by that host's own home."""
     return facts.home + path[1:] if path == "~" or path.startswith("~/") else path
 
 

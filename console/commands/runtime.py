@@ -84,7 +84,7 @@ def run_session(session: Session, act: Callable[[Session], Awaitable[int]]) -> i
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        session.operator = await operator_for(session.profile, session.emit)
+        session.operator = operator_for(session.profile, session.emit)
         try:
             return await act(session)
         finally:
