@@ -17,11 +17,11 @@ import msgspec
 
 from ringcore.agent.output import LogFile, Output
 from ringcore.agent.rundir import ProcessId
-from ringcore.spec.control import MAX_LINE, AgentToChild, ChildToAgent, Quit, child_to_agent, line
+from ringcore.spec.control import MAX_LINE, AgentToChild, ChildToAgent, Quit, Say, child_to_agent, line
 from ringcore.spec.events import Level
 
 Hear = Callable[[ChildToAgent], None]
-Say = Callable[[Level, str], None]
+Print = Callable[[Level, str], None]
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -29,7 +29,7 @@ class Child:
     """``ended`` becomes the exit status (negative: the signal) once all that it said was heard."""
 
     def __init__(
-        self, role: str, process: asyncio.subprocess.Process, ours: socket.socket, file: LogFile, say: Say
+        self, role: str, process: asyncio.subprocess.Process, ours: socket.socket, file: LogFile, say: Print
     ) -> None:
         self.role = role
         self.pid = process.pid
@@ -45,7 +45,7 @@ class Child:
 
     @classmethod
     async def start(
-        cls, role: str, arguments: Sequence[str], folder: Path, log: Path, hear: Hear, say: Say
+        cls, role: str, arguments: Sequence[str], folder: Path, log: Path, hear: Hear, say: Print
     ) -> "Child":
         """``python -m ringcore ROLE ARGUMENTS --control-fd N`` in ``folder``. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
@@ -113,6 +113,9 @@ class Child:
                     text = await reader.readline()
                     if not text:
                         return
-                    hear(child_to_agent.decode(text))
+                    message = child_to_agent.decode(text)
+                    if isinstance(message, Say):
+                        self._file.write(f"{message.level} {message.text}")
+                    hear(message)
                 except (ValueError, msgspec.MsgspecError) as error:
                     self._say("WARNING", f"the {self.role} said something that is not understood: {error}")

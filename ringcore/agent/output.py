@@ -20,7 +20,7 @@ _LEVEL = re.compile(r"\s*(?:\[?)(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|(Traceback
 
 
 class LogFile:
-    """Lines with their time in ``path``, rotated at `FILE_BYTES`. A disk that is full costs lines, never the process."""
+    """Lines with their time in ``path``, rotated at `FILE_BYTES`. A full disk costs lines, not the process."""
 
     def __init__(self, path: Path) -> None:
         self._handler = RotatingFileHandler(
