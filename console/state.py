@@ -213,11 +213,12 @@ def _ring_changed(state: ClusterState, event: RingChanged) -> ClusterState:
         state,
         ring_phase=event.phase,
         epoch=event.epoch,
-        plan=event.plan or state.plan,
+        plan=event.plan if event.plan and event.plan.stages else state.plan,
         api_url=event.api_url if event.phase == "serving" else "",
         failure=event.failure or kept,
         requests=() if ended else state.requests,
         tokens_per_second=0.0 if ended else state.tokens_per_second,
+        first_token_seconds=0.0 if ended else state.first_token_seconds,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from textual.binding import Binding
 
+from console.screen.layout import TITLES
 from console.screen.picture import Picture
 
 Scope = Literal["app", "hosts", "logs", "prompt"]
@@ -54,23 +55,23 @@ class Action(NamedTuple):
     footer: int = 0
     why_not: Callable[[Picture], str] = _always
 
+    @property
+    def title(self) -> str:
+        """The name in the palette; what belongs to one pane says so."""
+        return self.label.capitalize() if self.scope == "app" else f"{TITLES[self.scope]}: {self.label}"
+
 
 ACTIONS: tuple[Action, ...] = (
     Action(
-        "provision",
-        "p",
-        "p",
-        "provision",
-        "Install on every host what it needs",
-        footer=4,
-        why_not=_change_hosts,
+        "provision", "p", "p", "provision", "Install on every host what it needs",
+        footer=4, why_not=_change_hosts,
     ),
     Action(
         "deploy", "d", "d", "deploy", "Plan the layers and write the deployment on every host",
         footer=5, why_not=_change_hosts,
     ),
     Action(
-        "start", "s", "s", "start", "Start the ring (provisions and deploys what is missing first)",
+        "start", "s", "s", "start", "Start the ring; provisions and deploys what is missing",
         footer=1, why_not=_change_hosts,
     ),
     Action("stop", "x", "x", "stop", "End the ring on every host; asks first", footer=2, why_not=_stop),
@@ -119,6 +120,6 @@ def bindings(scope: Scope) -> list[Binding]:
     ]
 
 
-def hints(scope: Scope) -> str:
-    """``key label`` of a pane's own actions, for its lower border."""
-    return "  ".join(f"{BY_ID[name].key} {BY_ID[name].label}" for name in IN_SUBTITLE[scope])
+def hints(scope: Scope, **labels: str) -> str:
+    """``key label`` of a pane's own actions, for its lower border; ``labels`` say what they would do now."""
+    return "  ".join(f"{BY_ID[id].key} {labels.get(id, BY_ID[id].label)}" for id in IN_SUBTITLE[scope])

@@ -62,15 +62,28 @@ class KeyBar(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="keys")
         shown = [action for action in ACTIONS if action.footer]
+        self._lead = Static(markup=False, classes="lead")
+        self._way_out = ""
         self._keys = [Key(action) for action in sorted(shown, key=lambda action: action.footer)]
         self._order = [action.id for action in shown]
 
     def compose(self) -> ComposeResult:
         by_id = {key.act.id: key for key in self._keys}
+        yield self._lead
         yield from (by_id[name] for name in self._order)
 
+    def typing(self, way_out: str) -> None:
+        """Letters go into an input now, not to these keys: ``way_out`` leaves it. Empty: they come here."""
+        if way_out != self._way_out:
+            self._way_out = way_out
+            self._lead.update(Content(f" {way_out}, then" if way_out else ""))
+            self._fit(self.size.width)
+
     def on_resize(self, event: Resize) -> None:
-        room = event.size.width
+        self._fit(event.size.width)
+
+    def _fit(self, room: int) -> None:
+        room -= len(f" {self._way_out}, then") if self._way_out else 0
         for key in self._keys:
             room -= len(key.act.key) + len(key.act.label) + 3
             key.display = room >= 0

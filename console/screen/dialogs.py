@@ -45,6 +45,7 @@ class ConfirmStop(ModalScreen[bool]):
         text = f"{also}Ranks, gateway and agents end on every host; answers on their way break off."
         with Vertical(classes="dialog") as box:
             box.border_title = Content(f"Stop the ring {self._ring}?")
+            box.border_subtitle = "y stop  esc cancel"
             yield Static(Content(text), markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="no", compact=True)
@@ -102,6 +103,7 @@ class Help(_Reading):
             ("Reading the panes\n", "bold"),
             "  A rank is its digit on its colour. Layers are inclusive: 9..17 is nine layers.\n",
             "  Layer map: solid = at work, tinted = loaded, bare = planned, x = its rank failed.\n",
+            "  Logs: ‹ and › mark a line that goes on; left and right move along it.\n",
             "  Logs: time, rank, who (blank the rank, a agent, g gateway, c console), level, text.\n",
             "  Mouse: click a pane, tab, host or key; drag over log lines and press c to copy.\n",
         )
@@ -118,9 +120,10 @@ class HostDetails(_Reading):
 
     def text(self) -> Content:
         host, stage = self._host, self._picture.stage(self._host.rank)
+        active = host.status == "active" and host.progress > 0
         lines: list[tuple[str, str]] = [
             ("way up", f"{way_up(host)}  {' › '.join(STEPS)}"),
-            ("now", f"{host.step}: {host.status}" + (f" {host.progress:.0%}" if host.progress else "")),
+            ("now", f"{host.step} {host.status}" + (f" {host.progress:.0%}" if active else "")),
             ("doing", host.detail),
             ("command", host.command),
             ("rank", f"{host.phase or 'not started'}" + (f", pid {host.pid}" if host.pid else "")),
@@ -132,7 +135,7 @@ class HostDetails(_Reading):
         if host.count is not None:
             rate = f"{host.step_rate:.1f}/s, busy {host.busy_share:.0%}, link {host.link_share:.0%}"
             lines.append(("steps", f"{host.steps}, last {rate}"))
-            lines.append(("tokens", f"{host.count.tokens}, {host.count.in_flight} steps in flight"))
+            lines.append(("tokens", f"{host.count.tokens}, steps in flight {host.count.in_flight}"))
         lines += memory_lines(host, stage)
         lines.append(("journal", f"read up to event {host.last_seq}"))
         parts: list[Content] = [Content.assemble(badge(host.rank), f" {safe_line(host.name)}")]

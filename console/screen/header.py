@@ -23,9 +23,10 @@ def header_line(picture: Picture, width: int) -> Content:
     ranks = f"{picture.ready_ranks}/{len(state.hosts)} ranks"
     speed = f"{state.tokens_per_second:.1f} tok/s" if state.tokens_per_second else "- tok/s"
     first = f"TTFT {state.first_token_seconds:.1f} s" if state.first_token_seconds else "TTFT -"
+    epoch = f"epoch {state.epoch or '-'}"
     gap = "   " if width >= 110 else "  "
     tail = Content.assemble(
-        (f" {word} ", TONES[tone]), gap, f"epoch {state.epoch}", gap, ranks, gap, (speed, "bold"), gap, first
+        (f" {word} ", TONES[tone]), gap, epoch, gap, ranks, gap, (speed, "bold"), gap, first
     )
     head = Content.assemble((" mlxring ", DIM), (safe_line(state.name), "bold"), gap)
     model = safe_line(state.model.rstrip("/").rsplit("/", 1)[-1])

@@ -39,6 +39,17 @@ def bar(progress: float, width: int) -> str:
     return "█" * full + "░" * (width - full)
 
 
+def fit_name(name: str, width: int) -> str:
+    """``name`` in exactly ``width`` cells, cut in the middle: hosts differ at the end of their names."""
+    content = Content(name)
+    if content.cell_length <= width:
+        return fit(name, width)
+    head, tail = (width - 1) // 2, width - 1 - (width - 1) // 2
+    start = content.truncate(head).plain
+    at = next(at for at in range(len(name) + 1) if Content(name[at:]).cell_length <= tail)
+    return fit(f"{start}…{name[at:]}", width)
+
+
 def fit(text: str, width: int) -> str:
     """``text`` in exactly ``width`` cells, cut with an ellipsis."""
     content = Content(text)

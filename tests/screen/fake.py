@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from msgspec import structs
+
 from console.ports import ChatDelta, ChatMessage, Emit
 from ringcore.spec.errors import Failure, HostError, MlxringError
 from ringcore.spec.events import (
@@ -66,15 +68,16 @@ PLAN = Plan(
 class Script:
     """Builds records: each host numbers its own, time goes on by ``tick`` with every event."""
 
-    def __init__(self, tick: float = 0.02) -> None:
+    def __init__(self, tick: float = 0.02, names: Sequence[str] = NAMES) -> None:
         self.records: list[Recorded] = []
         self.time = START
         self._tick = tick
-        self._seq = dict.fromkeys(NAMES, 0)
+        self._names = names
+        self._seq = dict.fromkeys(names, 0)
 
     def add(self, rank: int, event: Event, *, by_console: bool = False) -> "Script":
         self.time += self._tick
-        name = NAMES[rank]
+        name = self._names[rank]
         if not by_console:
             self._seq[name] += 1
         seq = 0 if by_console else self._seq[name]
@@ -221,6 +224,24 @@ def stopped() -> list[Recorded]:
     return script.add(0, RingChanged(phase="stopped", epoch=1)).records
 
 
+def crowd() -> tuple[Profile, list[Recorded]]:
+    """The most that a ring can have: eight ranks, all serving."""
+    names = [f"mac-studio-{rank}" for rank in range(8)]
+    hosts = tuple(
+        HostOptions(name=name, ssh=f"op@{name}.local", address=f"192.168.5.{rank + 1}")
+        for rank, name in enumerate(names)
+    )
+    stages = tuple(
+        structs.replace(PLAN.stages[1], rank=rank, host=name, shard=Shard(56 - 8 * rank, 64 - 8 * rank, 64))
+        for rank, name in enumerate(names)
+    )
+    script = Script(names=names)
+    for rank in range(8):
+        script.phase(rank, "ready").log(rank, f"rank {rank} is ready")
+    ring = RingChanged(phase="serving", epoch=1, plan=structs.replace(PLAN, stages=stages))
+    return structs.replace(PROFILE, hosts=hosts), script.add(0, ring).records
+
+
 HOSTILE = "[red]x[/] [@click=app.quit]y[/] \x1b[31mred\x1b[0m \x1b]0;title\x07 bell\x07 back\x08 \u202etxt"
 
 
@@ -248,8 +269,8 @@ class FakeCluster:
     ``gate``: pieces of an answer after the first wait for it. ``failures``: verb -> error it raises.
     """
 
-    def __init__(self, emit: Emit, records: Sequence[Recorded] = ()) -> None:
-        self.profile = PROFILE
+    def __init__(self, emit: Emit, records: Sequence[Recorded] = (), profile: Profile = PROFILE) -> None:
+        self.profile = profile
         self.emit = emit
         self.records = list(records)
         self.asked: list[str] = []

@@ -20,7 +20,8 @@ async def draw(app: ConsoleApp, keys: list[str], size: tuple[int, int], path: Pa
         for key in keys:
             await pilot.press(key)
         await pilot.pause(0.6)
-        path.write_text(app.export_screenshot(title="mlxring"))
+        picture = app.export_screenshot(title="mlxring")
+    path.write_text(picture)  # noqa: ASYNC240 - nothing else runs any more
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from console.logs.text import safe_line, safe_text
 from console.screen.messages import DetailsAsked
 from console.screen.panes.pane import Pane
 from console.screen.picture import Picture
-from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge, bar, fit
+from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge, bar, fit, fit_name
 from console.state import STEPS, HostView
 from ringcore.spec.plan import Stage
 
@@ -46,6 +46,7 @@ class HostItem(ListItem):
 class HostsPane(Pane):
     NAME = "hosts"
     SCOPE = "hosts"
+    FRAME_ROWS = 3
 
     def __init__(self, ranks: int) -> None:
         super().__init__()
@@ -119,12 +120,14 @@ def host_row(host: HostView, stage: Stage | None, working: bool, width: int) -> 
     if steps:
         tail += f"{host.steps if host.count else '-':>7} "
     tail += f"{host.step_rate if working else 0.0:>7.1f}" if host.count else f"{'-':>7}"
-    if shares:
+    if shares and not host.count:
+        tail += f"{'-':>7}{'-':>7}"
+    elif shares:
         tail += f"{host.busy_share if working else 0:>7.0%}{host.link_share if working else 0:>7.0%}"
     if ways:
         tail += f"  {way_up(host)}"
     return Content.assemble(
-        badge(host.rank), f" {fit(host.name, name)} ", (fit(state, _STATE_WIDTH), style), " ", tail
+        badge(host.rank), f" {fit_name(host.name, name)} ", (fit(state, _STATE_WIDTH), style), " ", tail
     )
 
 

@@ -49,9 +49,12 @@ def draw_layers(picture: Picture, width: int) -> Content:
 
 def _cell(picture: Picture, stage: Stage, layer: int, size: int) -> tuple[str, Style]:
     """Solid: at work. Tinted: loaded. Bare: not there (yet). x: its rank failed."""
-    host = picture.state.hosts[stage.rank]
+    hosts = picture.state.hosts
+    host = hosts[stage.rank] if stage.rank < len(hosts) else None  # the profile may have lost a host since
     color = rank_color(stage.rank)
     text = str(stage.rank).ljust(size)
+    if host is None:
+        return text, Style(dim=True)
     if host.phase == "failed" or host.lost:
         return "x".ljust(size), Style(foreground=Color.parse("#ffffff"), background=Color.parse("#a8323e"))
     if stage.rank in picture.working:

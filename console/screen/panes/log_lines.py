@@ -20,7 +20,8 @@ from console.screen.theme import INK, rank_color
 
 _LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO ", "WARNING": "WARN ", "ERROR": "ERROR"}
 _SOURCES = {"rank": " ", "agent": "a", "gateway": "g", "console": "c"}
-_WIDE = 76  # from here on there is room for milliseconds
+_SIDE_STEP = 16  # cells
+_WIDE = 74  # from here on there is room for milliseconds
 
 
 class LogLines(ScrollView, can_focus=True):
@@ -33,6 +34,7 @@ class LogLines(ScrollView, can_focus=True):
         "log--error",
         "log--debug",
         "log--found",
+        "log--cut",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("home", "home", show=False),
@@ -62,7 +64,7 @@ class LogLines(ScrollView, can_focus=True):
     def flush(self) -> None:
         """Show what the store took in since the last call. A paused reader's lines stay where they are."""
         gone = self.view.update()
-        self.virtual_size = Size(max(self._longest, self.size.width), len(self.view))
+        self.virtual_size = Size(max(self._longest, self._width), len(self.view))
         if self.following:
             self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
         elif gone:
@@ -100,6 +102,12 @@ class LogLines(ScrollView, can_focus=True):
         self.follow(False)
         self.scroll_home(animate=False)
 
+    def action_scroll_left(self) -> None:
+        self.scroll_to(x=self.scroll_offset.x - _SIDE_STEP, animate=False)
+
+    def action_scroll_right(self) -> None:
+        self.scroll_to(x=self.scroll_offset.x + _SIDE_STEP, animate=False)
+
     def action_scroll_up(self) -> None:
         self.scroll_to(y=self.scroll_offset.y - 1, animate=False)
 
@@ -116,11 +124,16 @@ class LogLines(ScrollView, can_focus=True):
         if self.following:
             self.call_after_refresh(self.flush)
 
+    @property
+    def _width(self) -> int:
+        """Cells for text: what the scrollbar leaves."""
+        return self.scrollable_content_region.width
+
     # drawing ------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset
-        row, width, base = top + y, self.size.width, self.rich_style
+        row, width, base = top + y, self._width, self.rich_style
         if row >= len(self.view):
             return Strip.blank(width, base)
         try:
@@ -135,16 +148,28 @@ class LogLines(ScrollView, can_focus=True):
             self.call_after_refresh(self._widen)
         if (selection := self.text_selection) is not None:
             strip = self._selected(strip, selection, row)
-        return strip.crop_extend(left, left + width, base).apply_offsets(left, row)
+        return self._marked(strip, left, width, base).apply_offsets(left, row)
+
+    def _marked(self, strip: Strip, left: int, width: int, base: RichStyle) -> Strip:
+        """The part of a line that is in view, with ‹ and › where it goes on."""
+        seen = strip.crop_extend(left, left + width, base)
+        cut = base + self.get_component_rich_style("log--cut", partial=True)
+        if strip.cell_length > left + width:
+            seen = Strip([*seen.crop(0, width - 1), Segment("›", cut)])
+        if left and strip.cell_length:
+            seen = Strip([Segment("‹", cut), *seen.crop(1)])
+        return seen
 
     def _widen(self) -> None:
-        self.virtual_size = Size(max(self._longest, self.size.width), len(self.view))
+        self.virtual_size = Size(max(self._longest, self._width), len(self.view))
 
     def _parts(self, entry: LogEntry, milliseconds: bool) -> list[tuple[str, RichStyle]]:
-        faint = self.get_component_rich_style("log--time", partial=True)
+        faint = self.get_component_rich_style("log--time")  # a colour with alpha: blended by the whole style
         tone = RichStyle()
         if entry.level != "INFO":
-            tone = self.get_component_rich_style(f"log--{entry.level.lower()}", partial=True)
+            tone = self.get_component_rich_style(
+                f"log--{entry.level.lower()}", partial=entry.level != "DEBUG"
+            )
         digit = " " if entry.rank is None else str(entry.rank)
         ink, back = INK.rich_color, rank_color(entry.rank or 0).rich_color
         badge = RichStyle() if entry.rank is None else RichStyle(color=ink, bgcolor=back, bold=True)
@@ -190,7 +215,7 @@ class LogLines(ScrollView, can_focus=True):
         end = selection.end.y if selection.end else len(self.view) - 1
         if not len(self.view) or start >= len(self.view):
             return None
-        wide = self.size.width >= _WIDE
+        wide = self._width >= _WIDE
         lines = [
             "".join(text for text, _ in self._parts(self.view.store[self.view[row]], wide))
             for row in range(start, min(end, len(self.view) - 1) + 1)
@@ -207,5 +232,8 @@ class LogLines(ScrollView, can_focus=True):
 
 def clock(seconds: float, milliseconds: bool) -> str:
     """Time of day in the operator's zone."""
-    text = time.strftime("%H:%M:%S", time.localtime(seconds))
+    try:
+        text = time.strftime("%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no time that a calendar has: the host's clock is broken
+        return "??:??:??" + ".???" * milliseconds
     return f"{text}.{int(seconds * 1000) % 1000:03}" if milliseconds else text

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from console.logs.merge import Merger
 from console.logs.store import LogEntry, LogFilter, LogStore, LogView
 from console.screen.actions import hints
+from console.screen.clipboard import copy
 from console.screen.panes.log_lines import LogLines
 from console.screen.panes.pane import Pane
 from console.screen.picture import Picture
@@ -87,12 +88,12 @@ class LogsPane(Pane):
         rank = 0 if chosen.rank is None else chosen.rank + 1
         self._look_for(chosen._replace(rank=rank if rank < self._ranks else None))
 
-    def do_copy(self) -> None:
+    async def do_copy(self) -> None:
         selected = self.screen.get_selected_text()
         numbers = self.lines.visible_numbers()
         text = selected or "\n".join(self.lines.plain(number) for number in numbers)
         if text:
-            self.app.copy_to_clipboard(text)
+            await copy(self.app, text)
             count = text.count("\n") + 1
             self.notify(f"Copied {count} line{'s' if count > 1 else ''}", markup=False, timeout=2)
 
@@ -130,7 +131,8 @@ class LogsPane(Pane):
             words.append(f"/{chosen.text}")
         words.append("following" if self.lines.following else "PAUSED")
         self.set_title("  ".join(words))
+        follow = "pause" if self.lines.following else "follow"
         shown, total = len(self.lines.view), self.store.end
         count = f"{shown:,} of {total:,}" if chosen else f"{total:,}"
         dropped = f", oldest {self.store.dropped:,} dropped" if self.store.dropped else ""
-        self.border_subtitle = Content(f"{count} lines{dropped}  {hints('logs')}")
+        self.border_subtitle = Content(f"{count} lines{dropped}  {hints('logs', follow=follow)}")

@@ -4,7 +4,7 @@ from textual.content import Content
 
 from console.screen.panes.pane import TextPane
 from console.screen.picture import Picture
-from console.screen.theme import BAD, DIM, badge, fit
+from console.screen.theme import BAD, DIM, badge, fit_name
 from console.state import HostView
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import GIB, MIB, format_bytes
@@ -16,12 +16,17 @@ _FREE = "·"
 class MemoryPane(TextPane):
     NAME = "memory"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.border_subtitle = _legend()
+
     def draw(self, picture: Picture, width: int) -> Content:
         known = any(host.memory for host in picture.state.hosts)
         if picture.state.plan is None and not known:
             return Content.styled("Not known yet: a plan says what each rank will hold.", DIM)
-        rows = [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
-        return Content("\n").join([*rows, _legend(width)])
+        return Content("\n").join(
+            [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
+        )
 
 
 def used_of(used: int, ceiling: int) -> str:
@@ -47,7 +52,7 @@ def _row(host: HostView, stage: Stage | None, width: int) -> Content:
     over = sum(sizes) > ceiling
     return Content.assemble(
         badge(host.rank),
-        f" {fit(host.name, name_width)} [",
+        f" {fit_name(host.name, name_width)} [",
         *_bar(sizes, ceiling, bar_width, dim=memory is None),
         "] ",
         (f"{'! ' if over else ''}{figures}", BAD if over else DIM if memory is None else "bold"),
@@ -55,25 +60,26 @@ def _row(host: HostView, stage: Stage | None, width: int) -> Content:
 
 
 def _bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
-    """Cells by cumulated share, so that rounding never adds up; anything above zero gets a cell."""
+    """``width`` cells by cumulated share, so that rounding never adds up; anything above zero gets one."""
     segments: list[tuple[str, str]] = []
     total, filled = 0, 0
-    for size, (glyph, _, color) in zip(sizes, _PARTS, strict=True):
-        total += size
-        until = min(width, round(total / ceiling * width)) if ceiling else 0
-        if size and until == filled:
-            until = min(width, filled + 1)
+    for index, (size, (glyph, _, color)) in enumerate(zip(sizes, _PARTS, strict=True)):
+        total += max(0, size)
+        room = width - sum(later > 0 for later in sizes[index + 1 :])
+        share = round(total / ceiling * width) if ceiling > 0 else width
+        until = min(room, max(share, filled + (size > 0)))
+        until = max(until, filled)
         segments.append((glyph * (until - filled), f"{color}{' 60%' if dim else ''}"))
         filled = until
     segments.append((_FREE * (width - filled), DIM))
     return segments
 
 
-def _legend(width: int) -> Content:
+def _legend() -> Content:
     entries: list[str | tuple[str, str]] = []
     for glyph, name, color in _PARTS:
         entries += [(glyph, color), (f" {name}  ", DIM)]
-    return Content.assemble("  ", *entries, (f"{_FREE} free", DIM))
+    return Content.assemble(*entries, (f"{_FREE} free", DIM))
 
 
 def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ class Pane(Vertical):
 
     NAME = ""
     SCOPE: Scope = "app"
+    FRAME_ROWS = 2  # rows of the pane that its `target` does not get
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME, classes="pane")
@@ -30,6 +31,11 @@ class Pane(Vertical):
         number = PANES.index(self.NAME) + 1
         title = f"{number} {TITLES[self.NAME]}"
         self.border_title = Content(f"{title}  {rest}" if rest else title)
+
+    def limit(self, rows: int | None) -> None:
+        """At most so many rows, what does not fit scrolls; None: as many as there are."""
+        self.styles.max_height = rows
+        self.target.styles.max_height = None if rows is None else max(1, rows - self.FRAME_ROWS)
 
     def show(self, picture: Picture) -> None:
         """Draw this picture; called at most some ten times a second."""

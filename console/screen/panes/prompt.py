@@ -17,6 +17,8 @@ from textual.worker import Worker, WorkerCancelled
 
 from console.logs.text import safe_text
 from console.ports import ChatDelta, ChatMessage
+from console.screen.actions import hints
+from console.screen.clipboard import copy
 from console.screen.panes.pane import Pane
 from console.screen.panes.prompt_input import PromptInput
 from console.screen.picture import Picture, why_no_chat
@@ -37,17 +39,19 @@ class PromptPane(Pane):
         self._talk = VerticalScroll(classes="talk", can_focus=True)
         self._input = PromptInput()
         self._hint = Static(markup=False, classes="hint")
+        self._turns = 0
         self._messages: list[ChatMessage] = []
         self._answering: Worker[None] | None = None
         self._reason = ""
 
     def compose(self) -> ComposeResult:
-        with self._talk:
-            yield self._hint
+        yield self._talk
+        yield self._hint
         yield self._input
 
     def on_mount(self) -> None:
         self._talk.anchor()
+        self._label()
 
     @property
     def target(self) -> Widget:
@@ -66,10 +70,15 @@ class PromptPane(Pane):
         # The input stays focusable: were it disabled while someone types, the letters would act as keys.
         self._reason = why_no_chat(picture)
         self._input.set_class(bool(self._reason), "off")
-        self._input.placeholder = self._reason or "Ask the model; enter sends"
-        self._hint.display = not self._messages
+        self._input.placeholder = "Nothing can be asked now" if self._reason else "Ask the model; enter sends"
+        self._label()
+
+    def _label(self) -> None:
+        """Why nothing can be asked, or how to begin; and what esc would do."""
+        self._hint.display = bool(self._reason) or not self._turns
         hint = self._reason or "The ring serves. Type a question and press enter."
         self._hint.update(Content.styled(hint, DIM))
+        self.border_subtitle = Content(hints("prompt", cancel="cancel" if self.answering else "keys"))
 
     # actions ------------------------------------------------------------------------------------
 
@@ -85,13 +94,14 @@ class PromptPane(Pane):
             with suppress(WorkerCancelled):
                 await self._answering.wait()
         self._messages = []
+        self._turns = 0
         await self._talk.remove_children(".turn")
-        self._hint.display = True
+        self._label()
 
-    def do_copy_answer(self) -> None:
+    async def do_copy_answer(self) -> None:
         answer = next((m.content for m in reversed(self._messages) if m.role == "assistant"), "")
         if answer:
-            self.app.copy_to_clipboard(answer)
+            await copy(self.app, answer)
         self.notify("Copied the answer" if answer else "No answer to copy yet", markup=False, timeout=2)
 
     @on(Input.Submitted)
@@ -109,15 +119,19 @@ class PromptPane(Pane):
             )
             return
         self._input.remember(text)
-        self._answering = self.run_worker(self._answer(text), group=GROUP, name="answer", exit_on_error=False)
+        # A worker of the app, which hears of its defects: a pane's worker tells the pane alone.
+        self._answering = self.app.run_worker(
+            self._answer(text), group=GROUP, name="answer", exit_on_error=False
+        )
 
     # the answer ---------------------------------------------------------------------------------
 
     async def _answer(self, question: str) -> None:
-        self._hint.display = False
+        self._turns += 1
+        self._label()
         messages = self._messages  # a new conversation gets a list of its own
         messages.append(ChatMessage("user", question))
-        answer, figures = Markdown(classes="turn answer"), Static("…", markup=False, classes="turn figures")
+        answer, figures = Markdown(classes="turn answer"), _waiting()
         await self._talk.mount_all(
             [Static(Content(question), markup=False, classes="turn question"), answer, figures]
         )
@@ -144,10 +158,17 @@ class PromptPane(Pane):
             # Reached by a cancel too: what came so far stays, and says that it is not the whole answer.
             await stream.stop()
             figures.update(end)
+            self._answering = None
+            self._label()
             if text:
                 messages.append(ChatMessage("assistant", "".join(text)))
             else:
                 messages.pop()
+
+
+def _waiting() -> Static:
+    text = Content.styled("… answering; esc breaks it off", DIM)
+    return Static(text, markup=False, classes="turn figures")
 
 
 async def _closable(deltas: AsyncIterator[ChatDelta]) -> AsyncGenerator[ChatDelta, None]:
