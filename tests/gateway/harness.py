@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,12 +51,12 @@ _M = TypeVar("_M")
 class GatewayProcess:
     """``messages`` is all that it has said to its agent."""
 
-    def __init__(self, model: Path, port: int | None = None) -> None:
+    def __init__(self, model: Path, *, port: int | None = None, folder: Path | None = None) -> None:
         self.port = free_ports(1)[0] if port is None else port
         self.url = f"http://127.0.0.1:{self.port}"
-        self.folder = Path(tempfile.mkdtemp(prefix="gw-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="gw-"))
         self.messages: list[ChildToAgent] = []
-        self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        self._model = model
         self._moved = threading.Condition()
         self._control, theirs = socket.socketpair()
         deployment = Deployment(
@@ -85,6 +86,10 @@ class GatewayProcess:
         self.close_control()
         self._reader.join()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_file(str(self._model / "tokenizer.json"))
 
     @property
     def engine_socket(self) -> Path:
@@ -228,6 +233,22 @@ def chat(content: str = "hi", **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}], **fields}
 
 
+@asynccontextmanager
+async def streaming(
+    client: httpx.AsyncClient, rank: FakeRank, **body: Any
+) -> AsyncIterator[tuple[Submit, httpx.Response]]:
+    """A chat's stream that rank 0 has started to answer."""
+    request = client.build_request("POST", "/v1/chat/completions", json={**chat(), "stream": True, **body})
+    asking = asyncio.create_task(client.send(request, stream=True))
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id))
+    response = await asking
+    try:
+        yield submit, response
+    finally:
+        await response.aclose()
+
+
 async def events(response: httpx.Response) -> AsyncIterator[Any]:
     """The events of a stream as JSON, ``"[DONE]"`` as it is."""
     async for text in response.aiter_lines():
@@ -247,7 +268,9 @@ def texts(found: Sequence[Any]) -> str:
     )
 
 
-def wait_exit(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, float]:
-    """The exit code and how long it took; fails when the process outlives ``seconds``."""
-    began = time.monotonic()
-    return process.wait(seconds), time.monotonic() - began
+def wait_exit(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """The exit code; fails when the process outlives ``seconds``."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the gateway still ran after {seconds} s") from None

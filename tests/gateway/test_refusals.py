@@ -1,4 +1,4 @@
-"""What a client is told when it cannot be served: OpenAI's error shape, the right status, the field's name."""
+"""What a client is told that cannot be served: OpenAI's error shape, the right status, the field's name."""
 
 import asyncio
 import json
@@ -152,9 +152,7 @@ async def test_a_stream_that_waits_for_its_turn_starts_and_is_refused_in_an_even
     assert found[-1]["error"]["message"] == "never"
 
 
-async def test_one_request_refused_leaves_the_others_alone(
-    client: httpx.AsyncClient, rank: FakeRank
-) -> None:
+async def test_one_request_refused_leaves_the_others_alone(client: httpx.AsyncClient, rank: FakeRank) -> None:
     good = asyncio.create_task(client.post(CHAT, json=chat("good")))
     submit = await rank.submit()
     error_of(await client.post(CHAT, json=chat(n=3)), 400)
