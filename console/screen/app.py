@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
@@ -17,6 +18,7 @@ from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from console.logs.narrate import narrate
+from console.logs.text import safe_text
 from console.ports import Cluster, Emit
 from console.screen.actions import ACTIONS, BY_ID, bindings
 from console.screen.banner import Banner
@@ -300,9 +302,14 @@ class ConsoleApp(App[None]):
         if self._quit_stops_ring:
             self.notify("Stopping the ring; q again leaves at once", markup=False, timeout=20)
             failure = await self._work.stop_at_the_end()
-            message = f"The ring {self.state.name} was not stopped. {failure}" if failure else None
-            self.exit(message=message, return_code=failure.exit_code if failure else 0)
-            return
-        ring = self._profile.path or self.state.name
-        keeps = f"The ring {self.state.name} keeps serving. `mlxring {ring}` opens it again."
-        self.exit(message=keeps if self.picture.alive else None)
+            text = f"The ring {self.state.name} was not stopped. {failure}" if failure else ""
+            self._end(text, failure.exit_code if failure else 0)
+        elif self.picture.alive:
+            ring = self._profile.path or self.state.name
+            self._end(f"The ring {self.state.name} keeps serving. `mlxring {ring}` opens it again.")
+        else:
+            self._end()
+
+    def _end(self, text: str = "", return_code: int = 0) -> None:
+        message = Text(safe_text(text)) if text else None  # a string would be read as markup
+        self.exit(message=message, return_code=return_code)
