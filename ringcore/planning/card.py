@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from ringcore.planning.kv import Config, family, integer, kv_elements
+from ringcore.planning.needs import ITEM_BYTES
 from ringcore.spec.card import LayerCard, ModelCard, Tensor
 from ringcore.spec.errors import PlanError
 
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 DTYPES = ("stored", *ITEM_BYTES)
 _FLOATING = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float32"}
 _F8 = ("F8_E4M3", "F8_E5M2")

@@ -1,0 +1,148 @@
+"""How much memory each rank may use, and where that figure comes from.
+
+The strongest word counts: ``hosts.memory`` in the profile, ``RANK_MEMORY_MB_<rank>`` and then
+``DEFAULT_RANK_MEMORY_MB`` in the environment (MiB), what the facts say. Ranks on one machine share
+what is free there. Knows nothing of models.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from ringcore.spec.errors import PlanError
+from ringcore.spec.facts import HostFacts
+from ringcore.spec.profile import LOCAL, HostOptions, Profile
+from ringcore.spec.profile_rules import is_loopback
+from ringcore.spec.units import GIB, MIB, format_bytes
+
+RANK_VARIABLE = "RANK_MEMORY_MB_"
+DEFAULT_VARIABLE = "DEFAULT_RANK_MEMORY_MB"
+_MAX_MIB = 1 << 26  # 64 TiB
+_MOST_RESERVED = 4 * GIB
+_MOST_RESERVED_BY_HAND = 256 * MIB
+_PART_BY_HAND = 16
+_SMALL_MAC = 36 * GIB
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """One rank's memory. ``ceiling_source`` in words. ``mates``: ranks on the same machine, itself too."""
+
+    rank: int
+    host: str
+    ceiling_bytes: int
+    ceiling_source: str
+    reserve_bytes: int
+    mates: int = 1
+    by_hand: bool = False
+
+    @property
+    def usable_bytes(self) -> int:
+        return max(0, self.ceiling_bytes - self.reserve_bytes)
+
+
+def rooms(profile: Profile, facts: Sequence[HostFacts], environment: Mapping[str, str]) -> tuple[Room, ...]:
+    """One room a rank, in rank order as ``facts`` are. Raises `PlanError` naming a bad variable."""
+    by_hand = [_by_hand(rank, host, environment) for rank, host in enumerate(profile.hosts)]
+    machines = machines_of(profile)
+    made: list[Room] = []
+    for rank, (host, fact, said) in enumerate(zip(profile.hosts, facts, by_hand, strict=True)):
+        mates = [other for other, machine in enumerate(machines) if machine == machines[rank]]
+        if said is not None:
+            ceiling, source = said
+            reserve = min(_MOST_RESERVED_BY_HAND, ceiling // _PART_BY_HAND)
+        else:
+            ceiling, source = _from_facts(fact, mates, facts, by_hand)
+            reserve = _reserve(fact, ceiling)
+        made.append(
+            Room(
+                rank=rank,
+                host=host.name,
+                ceiling_bytes=ceiling,
+                ceiling_source=source,
+                reserve_bytes=reserve,
+                mates=len(mates),
+                by_hand=said is not None,
+            )
+        )
+    return tuple(made)
+
+
+def ceiling_for(need: int) -> int:
+    """The smallest ceiling set by hand that leaves ``need`` after the reserve."""
+    return need + min(_MOST_RESERVED_BY_HAND, -(-need // (_PART_BY_HAND - 1)))
+
+
+def machines_of(profile: Profile) -> tuple[str, ...]:
+    """Which machine each rank is on; equal text is the same machine.
+
+    A ring on loopback addresses cannot leave its machine; otherwise hosts with the same SSH host are one.
+    """
+    if all(is_loopback(host.address) for host in profile.hosts):
+        return (LOCAL,) * len(profile.hosts)
+    return tuple(host.ssh.rpartition("@")[2].partition(":")[0].lower() for host in profile.hosts)
+
+
+def over_free(profile: Profile, facts: Sequence[HostFacts], made: Sequence[Room]) -> Iterator[str]:
+    """A sentence for each machine on which ceilings set by hand pass what is free now."""
+    machines = machines_of(profile)
+    for machine in dict.fromkeys(machines):
+        ranks = [rank for rank, other in enumerate(machines) if other == machine]
+        promised = sum(made[rank].ceiling_bytes for rank in ranks if made[rank].by_hand)
+        free = min(facts[rank].available_memory_bytes for rank in ranks)
+        if promised > free:
+            who = ", ".join(made[rank].host for rank in ranks if made[rank].by_hand)
+            yield (
+                f"note: {who}: ceilings set by hand make {format_bytes(promised)}, "
+                f"but {format_bytes(free)} are free there now."
+            )
+
+
+def _by_hand(rank: int, host: HostOptions, environment: Mapping[str, str]) -> tuple[int, str] | None:
+    if host.memory_bytes is not None:
+        return host.memory_bytes, "memory in the profile"
+    for variable in (f"{RANK_VARIABLE}{rank}", DEFAULT_VARIABLE):
+        text = environment.get(variable, "").strip()
+        if text:
+            return _mebibytes(variable, text), f"{variable} in the environment"
+    return None
+
+
+def _mebibytes(variable: str, text: str) -> int:
+    # isdecimal alone takes digits of every script
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:12]) <= _MAX_MIB):
+        raise PlanError(
+            f"{variable} is {text[:40]!r}, expected a whole number of MiB from 1 to {_MAX_MIB}",
+            f"export {variable}=12288 for 12 GiB, or unset it",
+        )
+    return int(text) * MIB
+
+
+def _from_facts(
+    fact: HostFacts,
+    mates: Sequence[int],
+    facts: Sequence[HostFacts],
+    by_hand: Sequence[tuple[int, str] | None],
+) -> tuple[int, str]:
+    """What is free, less what others on the machine were given by hand, in equal parts."""
+    if len(mates) == 1:
+        return fact.available_memory_bytes, "free memory of the host"
+    free = min(facts[mate].available_memory_bytes for mate in mates)
+    given = sum(said[0] for said in (by_hand[mate] for mate in mates) if said is not None)
+    sharing = sum(by_hand[mate] is None for mate in mates)
+    left = f"{format_bytes(free)} free"
+    if given:
+        left = f"{format_bytes(max(0, free - given))} that others leave of the {left}"
+    source = f"1/{sharing} of the {left} on this machine" if sharing > 1 else f"the {left} on this machine"
+    return max(0, free - given) // sharing, f"{source}, which {len(mates)} ranks share"
+
+
+def _reserve(fact: HostFacts, ceiling: int) -> int:
+    reserve = min(_MOST_RESERVED, ceiling // 10)
+    if fact.os == "darwin":
+        # What Metal lets the GPU wire unless iogpu.wired_limit_mb says otherwise; past it macOS swaps.
+        wired = fact.total_memory_bytes * 2 // 3 if fact.total_memory_bytes < _SMALL_MAC else 0
+        wired = wired or fact.total_memory_bytes * 3 // 4
+        # The same part of a share as of the whole.
+        share = ceiling / max(1, fact.available_memory_bytes)
+        reserve = max(reserve, ceiling - int(wired * share))
+    return reserve

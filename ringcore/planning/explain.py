@@ -1,0 +1,73 @@
+"""A plan in words: why the layers lie as they do, and what each rank's memory goes to."""
+
+from collections.abc import Iterator, Sequence
+
+from ringcore.planning.capacity import Room
+from ringcore.planning.task import Task
+from ringcore.spec.plan import Stage
+from ringcore.spec.units import format_bytes
+
+
+def explanation(task: Task, stages: Sequence[Stage], speed: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """Lines for the operator. ``stages`` in rank order, ``speed`` is where the hosts' speeds come from."""
+    return (_model(task), _objective(task, speed), *_ranks(task, stages), *_pace(task, stages), *notes)
+
+
+def _model(task: Task) -> str:
+    card, ring = task.needs.card, task.ring
+    dtype = f"{card.quantization}, {card.dtype}" if card.quantization else card.dtype
+    weights = format_bytes(task.needs.weights(0, task.needs.total))
+    holds = "last" if ring.order == "reverse" else "first"
+    ranks = "1 rank holds them all" if len(task.rooms) == 1 else f"rank 0 holds the {holds} of them"
+    return f"{card.name} has {task.needs.total} layers and {weights} of weights ({dtype}); {ranks}."
+
+
+def _objective(task: Task, speed: str) -> str:
+    if task.ring.layers:
+        return f"layers by hand: {list(task.ring.layers)}, rank 0 first."
+    if task.ring.objective == "memory":
+        return "objective memory: each rank uses the same share of its memory, as nearly as layers allow."
+    if task.ring.objective == "equal":
+        return (
+            "objective equal: every rank has as many layers as the others, or one more where it costs least."
+        )
+    return f"objective throughput: the slowest rank is as fast as can be; {speed}."
+
+
+def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
+    ring = task.ring
+    for stage in stages:
+        room = task.rooms[stage.rank]
+        shard = stage.shard
+        run = f"layers {shard.start}..{shard.end - 1}" if shard.count > 1 else f"layer {shard.start}"
+        run += " with embedding" if shard.is_first else ""
+        run += f" {'and' if shard.is_first else 'with'} norm and head" if shard.is_last else ""
+        sizes = (stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes)
+        weights, kv, workspace = (format_bytes(size) for size in sizes)
+        yield (
+            f"rank {stage.rank} ({stage.host}): {run}; weights {weights}, "
+            f"KV cache {kv} ({ring.sequences} x {ring.context} tokens), workspace {workspace}."
+        )
+        part = 100 * stage.need_bytes / room.ceiling_bytes
+        yield f"  {format_bytes(stage.need_bytes)} in all, {part:.0f}% of its ceiling of {ceiling(room)}."
+
+
+def ceiling(room: Room) -> str:
+    """A rank's ceiling, where it comes from and what is kept of it."""
+    return (
+        f"{format_bytes(room.ceiling_bytes)} ({room.ceiling_source}), "
+        f"{format_bytes(room.reserve_bytes)} of it kept for the system"
+    )
+
+
+def _pace(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
+    if len(stages) < 2:
+        return
+    needs = task.needs
+    reads = [needs.reads(stage.shard.start, stage.shard.end) for stage in stages]
+    slowest = max(stages, key=lambda stage: reads[stage.rank] / task.speeds[stage.rank])
+    least = min(reads)
+    yield (
+        f"rank {slowest.rank} sets the pace: it reads {format_bytes(reads[slowest.rank])} of weights for a "
+        f"token, the rank with the least {format_bytes(least)}."
+    )

@@ -1,0 +1,90 @@
+"""What a run of layers takes of a rank's memory, and what it reads for each token. Pure arithmetic on a card.
+
+All sizes in bytes. Knows no hosts: `capacity` says what they have, `split` brings both together.
+"""
+
+from collections.abc import Iterable
+from itertools import accumulate
+
+from ringcore.planning.kv import CACHE_STEP, SAME_AS
+from ringcore.spec.card import ModelCard
+
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Measured with mx.get_peak_memory over prefill chunks of the demo model: arrays of a token's hidden
+# size, and of its MLP's inner width, that are alive at once.
+_HIDDEN_ARRAYS = 12
+_MLP_ARRAYS = 4
+# Their positional scores are an array of their own that is added to the others.
+_TWO_SCORES = ("deepseek_v2", "deepseek_v3")
+# The sampler's log-probabilities, their sorted copy, the order and the sums, float32 each.
+_LOGITS_ARRAYS = 5
+
+
+def cache_tokens(context: int, prefill_chunk: int) -> int:
+    """Tokens for which a layer's cache has room once it holds ``context``: mlx-lm grows it in whole steps
+    from where it is, so chunks that are no multiple of the step leave up to one step unused."""
+    if prefill_chunk % CACHE_STEP == 0 or prefill_chunk >= context:
+        return -(-context // CACHE_STEP) * CACHE_STEP
+    return context + CACHE_STEP - 1
+
+
+class Needs:
+    """The needs of layers ``start`` to ``end`` (half-open) for one context and number of sequences.
+
+    Each grows when a range grows: what holds more layers never needs less.
+    """
+
+    def __init__(self, card: ModelCard, *, context: int, sequences: int, prefill_chunk: int) -> None:
+        self.card = card
+        self.context = context
+        self.sequences = sequences
+        self.prefill_chunk = prefill_chunk
+        self.total = len(card.layers)
+        tokens = cache_tokens(context, prefill_chunk)
+        caches = [tokens * each.kv_bytes_per_token + each.state_bytes_per_sequence for each in card.layers]
+        self._weights = _sums(each.weight_bytes for each in card.layers)
+        self._reads = _sums(each.read_bytes_per_token or each.weight_bytes for each in card.layers)
+        self._caches = _sums(sequences * cache for cache in caches)
+        # A cache that grows is copied: one layer of one sequence is there twice.
+        self._workspace = self._step_bytes() + max(caches)
+        self._logits = _LOGITS_ARRAYS * 4 * sequences * card.vocab_size
+
+    def weights(self, start: int, end: int) -> int:
+        """What the rank holds after load: layers, embedding with layer 0, norm and head with the last."""
+        card = self.card
+        size = self._weights[end] - self._weights[start]
+        if start == 0:
+            size += card.embedding_bytes
+        if end == self.total:
+            size += card.norm_bytes + (0 if card.tied and start == 0 else card.head_bytes)
+        return size
+
+    def kv(self, start: int, end: int) -> int:
+        """Caches of all sequences at full length."""
+        return self._caches[end] - self._caches[start]
+
+    def workspace(self, start: int, end: int) -> int:
+        """Activations of the largest step; the logits where the last layer is."""
+        return self._workspace + (self._logits if end == self.total else 0)
+
+    def all(self, start: int, end: int) -> int:
+        return self.weights(start, end) + self.kv(start, end) + self.workspace(start, end)
+
+    def reads(self, start: int, end: int) -> int:
+        """Bytes of weights that one decoded token reads; its one row of the embedding does not count."""
+        size = self._reads[end] - self._reads[start]
+        return size + (self.card.norm_bytes + self.card.head_bytes if end == self.total else 0)
+
+    def _step_bytes(self) -> int:
+        card = self.card
+        rows = max(self.prefill_chunk, self.sequences)
+        scores = 2 if SAME_AS.get(card.architecture, card.architecture) in _TWO_SCORES else 1
+        numbers = _HIDDEN_ARRAYS * card.hidden_size + _MLP_ARRAYS * card.mlp_width
+        numbers += scores * card.attention_heads * self.context
+        mask = rows * self.context
+        return rows * numbers * ITEM_BYTES.get(card.dtype, 4) + mask
+
+
+def _sums(sizes: Iterable[int]) -> tuple[int, ...]:
+    """Sums of the first 0, 1, 2, ... sizes."""
+    return tuple(accumulate(sizes, initial=0))

@@ -1,0 +1,100 @@
+"""(ModelCard, Profile, HostFacts) -> Plan: which rank holds which layers, and what that takes.
+
+Joins the parts: `needs` of layers, `capacity` of hosts, their `speed`, the best `split`, and words for
+both outcomes (`explain`, `refuse`). Pure: no I/O, the same answer for the same values.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ringcore.planning.capacity import over_free, rooms
+from ringcore.planning.explain import explanation
+from ringcore.planning.needs import Needs
+from ringcore.planning.refuse import does_not_fit
+from ringcore.planning.speed import speeds
+from ringcore.planning.split import best_cut
+from ringcore.planning.task import Task
+from ringcore.spec.card import ModelCard
+from ringcore.spec.errors import PlanError
+from ringcore.spec.facts import HostFacts
+from ringcore.spec.plan import Plan, Stage
+from ringcore.spec.profile import Profile
+from ringcore.spec.shard import Shard
+
+
+def make_plan(
+    card: ModelCard, profile: Profile, facts: Sequence[HostFacts], environment: Mapping[str, str]
+) -> Plan:
+    """The plan of the profile's objective. ``facts`` in rank order; ``environment`` may set ceilings.
+
+    Never gives a rank more than it can hold, and every rank a layer. Raises `PlanError` with numbers and
+    remedies when that is impossible, or what the profile asks for contradicts the model.
+    """
+    if len(facts) != len(profile.hosts):
+        raise PlanError(
+            f"facts of {len(facts)} hosts for a ring of {len(profile.hosts)}", "read every host's facts again"
+        )
+    _refuse_contradictions(card, profile)
+    made = rooms(profile, facts, environment)
+    figures, why = speeds(facts, [room.mates for room in made])
+    ring = profile.ring
+    needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=ring.prefill_chunk)
+    task = Task(needs, made, figures, ring)
+    cut = best_cut(needs.total, task.need, task.capacities, task.cost, task.counts)
+    if cut is None:
+        raise does_not_fit(task)
+    stages = tuple(_stage(task, rank, *cut.runs[task.position(rank)]) for rank in range(len(made)))
+    plan = Plan(
+        model=card.name,
+        architecture=card.architecture,
+        revision=card.revision,
+        dtype=card.dtype,
+        order=ring.order,
+        context=ring.context,
+        sequences=ring.sequences,
+        prefill_chunk=ring.prefill_chunk,
+        stages=stages,
+        explanation=explanation(task, stages, why, tuple(over_free(profile, facts, made))),
+    )
+    plan.check()
+    return plan
+
+
+def _stage(task: Task, rank: int, start: int, end: int) -> Stage:
+    room, needs = task.rooms[rank], task.needs
+    return Stage(
+        rank=rank,
+        host=room.host,
+        shard=Shard(start, end, needs.total),
+        weight_bytes=needs.weights(start, end),
+        kv_bytes=needs.kv(start, end),
+        workspace_bytes=needs.workspace(start, end),
+        reserve_bytes=room.reserve_bytes,
+        ceiling_bytes=room.ceiling_bytes,
+        ceiling_source=room.ceiling_source,
+    )
+
+
+def _refuse_contradictions(card: ModelCard, profile: Profile) -> None:
+    """What no amount of memory would mend."""
+    ring, total, count = profile.ring, len(card.layers), len(profile.hosts)
+    if ring.context > card.max_context > 0:
+        raise PlanError(
+            f"ring.context is {ring.context} tokens, {card.name} was made for {card.max_context} at most",
+            f"write context = {card.max_context} or less under [ring]",
+        )
+    if count > total:
+        raise PlanError(
+            f"{count} hosts for {total} layers: {card.name} cannot give each rank a layer",
+            f"name {total} hosts or fewer in the profile",
+        )
+    if ring.layers and (len(ring.layers) != count or sum(ring.layers) != total):
+        given = f"ring.layers = {list(ring.layers)}"
+        raise PlanError(
+            f"{given} makes {sum(ring.layers)} layers for {len(ring.layers)} ranks, "
+            f"{card.name} has {total} for {count}",
+            f"write {count} numbers that make {total}, such as {_even(total, count)}, or remove ring.layers",
+        )
+
+
+def _even(total: int, count: int) -> list[int]:
+    return [total // count + (rank < total % count) for rank in range(count)]
