@@ -32,6 +32,8 @@ def quantize_like(model: nn.Module, config: Mapping[str, Any], weights: dict[str
         return
 
     def predicate(path: str, module: nn.Module) -> bool | dict[str, Any]:
+        if isinstance(module, nn.Identity):  # another stage's, though the config may name it
+            return False
         if path in settings:
             return settings[path]
         if not hasattr(module, "to_quantized") or f"{path}.scales" not in weights:

@@ -14,8 +14,8 @@ from ringcore.models.load import check_resident, load_stage
 from ringcore.models.registry import SUPPORTED
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
-from tests.models.running import greedy, load
-from tests.models.small import ARCHITECTURES, build, save
+from tests.models.running import greedy, greedy_by_mlx_lm, load
+from tests.models.small import ARCHITECTURES, GROUP_SIZE, build, save
 
 LAYERS = 5
 INDEX = "model.safetensors.index.json"
@@ -153,6 +153,15 @@ def test_modules_the_config_names_keep_their_own_quantisation(tmp_path: Path) ->
     )
     stage = load_stage(folder, Shard(2, 3, LAYERS), dtype="float32", on_progress=lambda *_: None)
     assert stage.weight_bytes == inside
+
+
+def test_modules_the_config_names_are_left_alone_where_another_stage_holds_them(tmp_path: Path) -> None:
+    folder = build("qwen2", tmp_path / "model", quantized=True, layers=LAYERS)
+    config = json.loads((folder / "config.json").read_text())
+    for path in ("model.embed_tokens", "lm_head"):
+        config["quantization"][path] = {"group_size": GROUP_SIZE, "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert greedy(load(folder, 0, 2, 3, LAYERS)) == greedy_by_mlx_lm(folder)
 
 
 def test_a_stage_that_is_not_the_size_of_the_plan_is_refused_with_both_numbers(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@
 a condition with a deadline.
 """
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -37,13 +39,13 @@ def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, on 127.0.0.1."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """Ports that nobody listens on now, on 127.0.0.1, and that no outgoing connection is given."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randint(15000, 31000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports += [port] if port not in ports else []
     return ports
 
 

@@ -1,0 +1,115 @@
+"""Messages over a wire of our own: what is sent is what is received, or the link says what is wrong."""
+
+from collections import deque
+
+import mlx.core as mx
+import pytest
+from msgspec import structs
+
+from ringcore.engine.step import Operation, Row, Step
+from ringcore.rank.header import Format
+from ringcore.rank.link import WRAP_BYTES, Link, max_in_flight, max_prompt_tokens
+from ringcore.spec.errors import RingError
+
+HIDDEN = 32
+FORM = Format(epoch=1, plan=5, sequences=4, hidden_size=HIDDEN, dtype="float32", hop=0)
+OTHER = structs.replace(FORM, hop=1)
+
+
+class Wire:
+    """Both ends: arrays lie in a row. Like MLX's links it fills what is asked for with whatever comes."""
+
+    def __init__(self) -> None:
+        self.arrays: deque[mx.array] = deque()
+
+    def send(self, array: mx.array) -> None:
+        mx.eval(array)
+        self.arrays.append(array)
+
+    def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
+        array = self.arrays.popleft()
+        assert (array.shape, array.dtype) == (shape, dtype)
+        return array
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def link(wire: Wire) -> Link:
+    """A loop: it receives what it sends."""
+    return Link(wire, FORM, FORM)
+
+
+def test_ids_of_a_prompt_travel_behind_the_header(link: Link, wire: Wire) -> None:
+    step = Step(Operation.RUN, (Row(0, 3),), tokens=(7, 8, 9), number=1)
+    link.send(step)
+    assert len(wire.arrays) == 2
+    assert link.receive().step == step
+
+
+def test_a_single_token_travels_in_its_row(link: Link, wire: Wire) -> None:
+    step = Step(Operation.RUN, (Row(0, 1, 9, True, 77),), number=1)
+    link.send(step)
+    assert len(wire.arrays) == 1
+    assert link.receive().step.ids == (77,)
+
+
+def test_hidden_states_arrive_as_they_were(link: Link) -> None:
+    hidden = mx.random.normal((5, HIDDEN))
+    step = Step(Operation.RUN, (Row(0, 2), Row(1, 3)), number=1)
+    link.send(step, hidden)
+    message = link.receive()
+    assert message.step == step
+    assert message.hidden is not None
+    assert mx.array_equal(message.hidden, hidden)
+
+
+def test_bytes_of_an_open_arrive_as_they_were(link: Link) -> None:
+    step = Step(Operation.OPEN, (Row(2),), payload=bytes(range(256)), number=1)
+    link.send(step)
+    assert link.receive().step == step
+
+
+def test_many_messages_keep_their_order_and_the_wait_is_counted(link: Link) -> None:
+    for number in range(1, 20):
+        link.send(Step(Operation.PARK, number=number))
+    assert [link.receive().step.number for _ in range(1, 20)] == list(range(1, 20))
+    assert link.waited > 0
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_message_that_is_lost_or_doubled_is_noticed(number: int, link: Link) -> None:
+    link.send(Step(Operation.PARK, number=1))
+    link.receive()
+    link.send(Step(Operation.PARK, number=number))
+    with pytest.raises(RingError, match=f"the wrong number .* got {number}, expected 2"):
+        link.receive()
+
+
+def test_what_comes_from_the_wrong_stage_is_noticed(wire: Wire) -> None:
+    Link(wire, FORM, OTHER).send(Step(Operation.PARK, number=1))
+    with pytest.raises(RingError, match="the wrong sending stage"):
+        Link(wire, FORM, FORM).receive()
+
+
+@pytest.mark.parametrize("stages", range(2, 9))
+@pytest.mark.parametrize("sequences", [1, 4, 16, 64])
+def test_the_wrap_link_never_carries_more_than_its_bound(stages: int, sequences: int) -> None:
+    tokens = max_prompt_tokens(stages, sequences)
+    wire = Wire()
+    link = Link(wire, structs.replace(FORM, sequences=sequences), structs.replace(FORM, sequences=sequences))
+    for number in range(1, max_in_flight(stages) + 1):
+        link.send(Step(Operation.OPEN, (Row(0),), payload=b"x" * 256, number=number))
+    link.send(Step(Operation.RUN, (Row(0, tokens),), tokens=(1,) * tokens, number=number + 1))
+    # The last header carries the ids of all: one more header than may be in flight.
+    header = wire.arrays[0].nbytes
+    assert sum(array.nbytes for array in wire.arrays) - header <= WRAP_BYTES
+    assert tokens >= 2048
+
+
+def test_a_ring_whose_headers_alone_pass_the_bound_is_refused_with_the_numbers() -> None:
+    with pytest.raises(RingError, match="100 ranks with 16 sequences need"):
+        max_prompt_tokens(100, 16)
