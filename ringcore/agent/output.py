@@ -20,7 +20,7 @@ _LEVEL = re.compile(r"\s*(?:\[?)(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|(Traceback
 
 
 class LogFile:
-    """Lines with their time in ``path``, rotated at `FILE_BYTES`. A full disk costs lines, not the process."""
+    """Lines with their time in ``path``, rotated at `FILE_BYTES`. A full disk costs lines only."""
 
     def __init__(self, path: Path) -> None:
         self._handler = RotatingFileHandler(

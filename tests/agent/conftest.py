@@ -9,7 +9,7 @@ from tests.agent.harness import Agents, Make
 
 
 @pytest.fixture
-def agents(tmp_path: Path, demo_model_path: Path) -> Iterator[Make]:
+def make_agents(tmp_path: Path, demo_model_path: Path) -> Iterator[Make]:
     made: list[Agents] = []
 
     def make(counts: list[int] | None = None, **plan: object) -> Agents:
