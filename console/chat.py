@@ -94,7 +94,7 @@ async def stream_chat(
             yield meter.last()
     except httpx.ReadTimeout as error:
         raise ApiError(
-            f"the API at {base_url} sent nothing for {silence_seconds:.0f} s", f"the ring may hang: {_LOGS}"
+            f"the API at {base_url} sent nothing for {silence_seconds:g} s", f"the ring may hang: {_LOGS}"
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise ApiError(f"the API at {base_url} cannot be reached: {_reason(error)}", _LOGS) from error

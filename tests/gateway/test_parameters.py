@@ -1,0 +1,102 @@
+"""Bodies to typed values. What the API answers to wrong ones over HTTP is in `test_refusals`."""
+
+import json
+
+import msgspec
+import pytest
+
+from ringcore.gateway.errors import ApiFault
+from ringcore.gateway.parameters import ChatParameters, CompletionParameters, parse
+from ringcore.spec.engine import Sampling
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def chat(**fields: object) -> ChatParameters:
+    return parse(json.dumps({"messages": HI, **fields}).encode(), ChatParameters)
+
+
+def refusal(**fields: object) -> dict[str, str]:
+    with pytest.raises(ApiFault) as caught:
+        chat(**fields)
+    assert caught.value.status == 400
+    return caught.value.body["error"]
+
+
+def test_what_is_left_out_is_greedy_without_a_limit_and_not_streamed() -> None:
+    parameters = chat()
+    assert parameters.sampling == Sampling()
+    assert parameters.limit is None
+    assert parameters.stops == ()
+    assert not parameters.stream
+    assert not parameters.include_usage
+
+
+def test_null_means_left_out() -> None:
+    assert (
+        chat(temperature=None, max_tokens=None, stop=None, tools=None, stream_options=None, model=None)
+        == chat()
+    )
+
+
+def test_fields_that_ask_for_nothing_are_accepted() -> None:
+    asked = chat(
+        n=1, logprobs=False, frequency_penalty=0.0, presence_penalty=0, logit_bias={}, tools=[],
+        response_format={"type": "text"}, tool_choice="none", store=False, user="me",
+    )  # fmt: skip
+    assert asked == msgspec.structs.replace(chat(), user="me")
+
+
+def test_whole_numbers_are_good_for_floats_and_true_is_no_number() -> None:
+    assert chat(temperature=1).sampling.temperature == 1.0
+    assert refusal(temperature=True)["param"] == "temperature"
+    assert refusal(n=True)["param"] == "n"
+    assert refusal(logprobs=0)["param"] == "logprobs"
+
+
+def test_one_stop_or_several() -> None:
+    assert chat(stop="\n").stops == ("\n",)
+    assert chat(stop=["a", "b"]).stops == ("a", "b")
+
+
+def test_the_limit_has_two_names_that_must_agree() -> None:
+    assert chat(max_tokens=3).limit == 3
+    assert chat(max_completion_tokens=4).limit == 4
+    assert chat(max_completion_tokens=4, max_tokens=4).limit == 4
+    assert "differ" in refusal(max_completion_tokens=4, max_tokens=5)["message"]
+
+
+def test_usage_in_a_stream_is_asked_for() -> None:
+    assert chat(stream=True, stream_options={"include_usage": True}).include_usage
+    assert refusal(stream_options={"include_usage": True})["param"] == "stream_options"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"temperature": 2.5}, "temperature", "2"),
+        ({"top_p": 1.5}, "top_p", "1"),
+        ({"seed": 2**63}, "seed", "9223372036854775807"),
+        ({"max_tokens": "many"}, "max_tokens", "int"),
+        ({"messages": "hi"}, "messages", "array"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "str"),
+        ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages[0].name", "not supported"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(
+    fields: dict[str, object], param: str, says: str
+) -> None:
+    error = refusal(**fields)
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(ApiFault) as caught:
+        parse(b"{}", CompletionParameters)
+    assert caught.value.body["error"]["code"] == "missing_required_parameter"
+    assert caught.value.body["error"]["param"] == "prompt"
+
+
+def test_a_refused_value_is_quoted_only_in_part() -> None:
+    assert len(refusal(tools=["x" * 100_000])["message"]) < 200
