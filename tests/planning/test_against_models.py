@@ -1,0 +1,115 @@
+"""What the planner counts is what a loaded stage holds, and what its caches grow to."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlx_lm.models.cache import KVCache
+
+from ringcore.checkpoint.command import read_card
+from ringcore.models.load import check_resident, load_stage
+from ringcore.planning.needs import cache_tokens
+from ringcore.planning.plan import make_plan
+from ringcore.spec.plan import Plan
+from ringcore.spec.units import GIB
+from tests.models.small import ARCHITECTURES, build
+from tests.planning.worlds import facts, hosts, profile
+
+LAYERS = 5
+SPLITS = ((5,), (2, 3), (1, 3, 1))
+
+
+def plan_of(folder: Path, layers: tuple[int, ...], dtype: str) -> Plan:
+    count = len(layers)
+    ring = profile(hosts(count), layers=layers, context=256, prefill_chunk=256)
+    return make_plan(read_card(folder, dtype), ring, facts(*[8 * GIB] * count), {})
+
+
+def compare(folder: Path, layers: tuple[int, ...], dtype: str) -> None:
+    plan = plan_of(folder, layers, dtype)
+    for stage in plan.stages:
+        loaded = load_stage(folder, stage.shard, dtype=plan.dtype, on_progress=lambda _share, _text: None)
+        check_resident(loaded, stage.weight_bytes)
+        assert loaded.weight_bytes == pytest.approx(stage.weight_bytes, rel=0.002), stage
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "4bit"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_are_counted_as_a_rank_holds_them(architecture: str, quantized: bool, tmp_path: Path) -> None:
+    folder = build(architecture, tmp_path / "model", quantized, LAYERS)
+    for layers in SPLITS:
+        compare(folder, layers, "float32")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_stored_in_half_precision_are_counted_as_stored_and_as_cast(
+    architecture: str, tmp_path: Path
+) -> None:
+    folder = build(architecture, tmp_path / "model", True, LAYERS, dtype=mx.bfloat16)
+    assert read_card(folder, "stored").dtype == "bfloat16"
+    for dtype in ("stored", "float32", "float16"):
+        compare(folder, (2, 3), dtype)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2_moe", "qwen3_moe", "deepseek_v2", "deepseek_v3", "mixtral"])
+def test_experts_stored_one_by_one_weigh_as_much_as_stacked(architecture: str, tmp_path: Path) -> None:
+    separate = build(architecture, tmp_path / "one", layers=LAYERS, files=3, separate_experts=True)
+    compare(separate, (2, 3), "float32")
+    stacked = read_card(build(architecture, tmp_path / "all", layers=LAYERS), "float32")
+    assert read_card(separate, "float32").layers == stacked.layers
+
+
+@pytest.mark.parametrize("dtype", ["float32", "stored"])
+def test_the_demo_model_weighs_what_the_plan_says(demo_model_path: Path, dtype: str) -> None:
+    for layers in ((30,), (14, 16), (9, 10, 11)):
+        compare(demo_model_path, layers, dtype)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_caches_hold_for_each_token_what_the_card_says(architecture: str, tmp_path: Path) -> None:
+    folder = build(architecture, tmp_path / "model", layers=LAYERS)
+    card = read_card(folder, "float32")
+    plan = plan_of(folder, (LAYERS,), "float32")
+    stage = load_stage(folder, plan.stages[0].shard, dtype="float32", on_progress=lambda *_: None)
+    cache = stage.make_cache()
+    mx.eval(stage(mx.zeros((1, 16), dtype=mx.int32), cache, False))
+    held = sum(entry.nbytes for entry in cache)
+    assert held == 256 * sum(layer.kv_bytes_per_token for layer in card.layers)
+    assert plan.stages[0].kv_bytes == held
+
+
+@given(
+    context=st.integers(1, 1500),
+    chunk=st.one_of(st.sampled_from([256, 512]), st.integers(1, 700)),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_cache_outgrows_what_is_counted(context: int, chunk: int, data: Any) -> None:
+    prompt = data.draw(st.integers(1, context), label="prompt")
+    cache = KVCache()
+    ends = [*range(0, prompt, chunk), prompt, *range(prompt + 1, context + 1)]
+    for start, end in pairwise(ends):
+        rows = mx.zeros((1, 1, end - start, 1))
+        cache.update_and_fetch(rows, rows)
+    assert cache.offset == context
+    assert cache.keys.shape[2] <= cache_tokens(context, chunk)
+
+
+def test_a_prefill_stays_within_cache_and_workspace(tmp_path: Path) -> None:
+    wide: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "max_position_embeddings": 4096}
+    folder = build("llama", tmp_path / "model", layers=3, **wide)
+    ring = profile(hosts(1), context=1024, prefill_chunk=256)
+    planned = make_plan(read_card(folder, "float32"), ring, facts(8 * GIB), {}).stages[0]
+    stage = load_stage(folder, planned.shard, dtype="float32", on_progress=lambda *_: None)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    cache = stage.make_cache()
+    for at in range(0, 1024, 256):
+        mx.eval(stage(mx.zeros((1, 256), dtype=mx.int32), cache, at + 256 == 1024))
+    grown = mx.get_peak_memory() - before
+    assert grown <= planned.kv_bytes + planned.workspace_bytes
+    assert grown >= planned.kv_bytes + planned.workspace_bytes // 2, "twice as much is not kept free"
