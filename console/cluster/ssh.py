@@ -109,6 +109,8 @@ class SshHost:
         from console.cluster.ssh_errors import BROKEN, lost
 
         async with self._forwarding:
+            if self._connection.is_closed():  # a listener could be opened all the same
+                raise lost(self.options.name, None, f"forwarding port {port}")
             listener = self._listeners.get(port)
             if listener is None:
                 try:

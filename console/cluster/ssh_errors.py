@@ -74,6 +74,9 @@ def explain(
             "or correct the port",
         )
     if isinstance(error, OSError) and not isinstance(error, asyncssh.Error):
+        if witness.met:
+            cause = f"{where} took the connection and ended it before a login: {error.strerror or error}"
+            return say(cause, f"see that an SSH server listens there and lets this machine in; {by_hand}")
         return say(f"{where} cannot be reached: {error.strerror or error}", by_hand)
     reason = getattr(error, "reason", "") or str(error) or type(error).__name__
     return say(f"no SSH login at {where}: {reason}", by_hand)

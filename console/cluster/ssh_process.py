@@ -14,6 +14,7 @@ from ringcore.spec.errors import HostError
 CHUNK = 1 << 16
 _KEPT_ERRORS = 1 << 13
 _GRACE_SECONDS = 1.0
+_KILL_SECONDS = 3.0
 
 
 class RemoteProcess:
@@ -92,15 +93,23 @@ class RemoteProcess:
             self._process.close()
 
     async def _kill(self) -> None:
-        pid = self._unframer.pid
-        if pid is None or self._connection.is_closed():
+        if self._connection.is_closed():
             return
-        # not the channel's own signal request: servers refuse it for root
-        command = f"exec /bin/sh -c 'kill -KILL -{pid} 2>/dev/null || kill -KILL {pid}'"
         with suppress(TimeoutError, *BROKEN):
-            async with asyncio.timeout(_GRACE_SECONDS):
+            async with asyncio.timeout(_KILL_SECONDS):
+                pid = await self._pid()
+                if pid is None:
+                    return
+                # not the channel's own signal request: servers refuse it for root
+                command = f"exec /bin/sh -c 'kill -KILL -{pid} 2>/dev/null || kill -KILL {pid}'"
                 await self._connection.run(command, check=False)
                 await self._process.wait_closed()
+
+    async def _pid(self) -> int | None:
+        """A command abandoned at its very start has its pid on the way still."""
+        while self._unframer.pid is None and (data := await self._process.stdout.read(CHUNK)):
+            self._unframer.feed(data)
+        return self._unframer.pid
 
     async def _feed(self, stdin: bytes) -> None:
         with suppress(*BROKEN):  # a process may end without reading its input

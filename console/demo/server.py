@@ -15,6 +15,7 @@ from console.cluster.target import Target
 
 _USER = "operator"
 _CHUNK = 1 << 16
+_END_SECONDS = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -26,7 +27,7 @@ class EmbeddedServer:
         self._environment = environment
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
-        self._commands: set[asyncio.Task[object]] = set()
+        self._commands: set[asyncio.Task[None]] = set()
 
     async def start(self) -> Target:
         host_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -67,30 +68,34 @@ class EmbeddedServer:
         self._acceptor.close()
         for connection in list(self._connections):
             connection.abort()
-        commands = list(self._commands)
-        for command in commands:
-            command.cancel()
-        await asyncio.gather(*commands, return_exceptions=True)
+        if self._commands:  # their connections are gone, which ends them
+            _, hanging = await asyncio.wait(self._commands, timeout=_END_SECONDS)
+            for command in hanging:
+                command.cancel()
         await self._acceptor.wait_closed()
 
-    async def _serve(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _serve(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        # a task of our own: the connection's would be cancelled with it, in the middle of clearing away
+        task = asyncio.create_task(self._run_to_the_end(process))
         self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _run_to_the_end(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
         try:
             await self._run(process)
         except (OSError, asyncssh.Error):
             process.close()  # the client has gone
-        finally:
-            self._commands.discard(task)
 
     async def _run(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
         if process.command is None or process.subsystem is not None:
             process.stderr.write(b"this host runs commands only\n")
             process.exit(1)
             return
+        channel = (
+            process.channel
+        )  # None once the connection is lost, which may be before the child has started
         child = await asyncio.create_subprocess_exec(
-            "/bin/sh",
+            self._environment.get("SHELL", "/bin/sh"),
             "-c",
             process.command,
             cwd=self._home,
@@ -106,7 +111,7 @@ class EmbeddedServer:
             asyncio.create_task(_pump_out(child.stderr, process.stderr)),
         ]
         feeding = asyncio.create_task(_pump_in(process, child.stdin, child.pid))
-        gone = asyncio.create_task(process.channel.wait_closed())
+        gone = asyncio.create_task(channel.wait_closed())
         ended = asyncio.gather(child.wait(), *pumps)
         try:
             await asyncio.wait({gone, ended}, return_when=asyncio.FIRST_COMPLETED)
