@@ -54,15 +54,16 @@ def _model(profile: Profile) -> Iterator[Problem]:
 def _host(host: HostOptions, at: str) -> Iterator[Problem]:
     yield from _ssh(host.ssh, f"{at}.ssh")
     yield from _address(host.address, f"{at}.address")
+    whole_home = bool(host.home) and host.home.rstrip("/") in ("~", "")
     for key, value in (("python", host.python), ("home", host.home), ("model", host.model)):
-        if value and not _is_path(value):
+        if value and not _is_path(value) and not (key == "home" and whole_home):
             yield Problem(
                 key=f"{at}.{key}",
                 found=shown(value),
                 expected="an absolute path on the host, or ~/...",
                 remedy=_path_remedy(value),
             )
-    if host.home.rstrip("/") in ("~", "") and host.home:
+    if whole_home:
         yield Problem(
             key=f"{at}.home",
             found=shown(host.home),

@@ -166,7 +166,7 @@ def _correction(kind: Any, value: Any) -> str:
     if isinstance(kind, inspect.LiteralType):
         options = [str(option) for option in kind.values]
         near = difflib.get_close_matches(str(value).lower(), options, n=1)
-        return f'write "{near[0] if near else options[0]}"'
+        return f'write "{near[0]}"' if near else "write one of these"
     if isinstance(kind, inspect.IntType):
         if isinstance(value, str) and value.strip().lstrip("-").isdigit():
             return f"write it without quotes: {value.strip()}"
