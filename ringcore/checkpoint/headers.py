@@ -73,7 +73,7 @@ def read_header(path: Path) -> Iterator[Tensor]:
             header = json.loads(file.read(length))
     except OSError as error:
         raise PlanError(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path, "its header is no JSON") from None
     if not isinstance(header, dict):
         raise _damaged(path, "its header is no table of tensors")
@@ -91,7 +91,7 @@ def json_object(path: Path) -> dict[str, Any]:
         raise PlanError(f"no {path.name} in {path.parent}", "name the folder of an MLX model") from None
     except OSError as error:
         raise PlanError(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{path} is not valid JSON: {error}", _AGAIN) from None
     if not isinstance(value, dict):
         raise PlanError(f"{path} holds no JSON object", _AGAIN)
