@@ -22,10 +22,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dtype", choices=DTYPES, default="stored", help="dtype of floating tensors")
     options = parser.parse_args(arguments)
     try:
-        answer: dict[str, object] = {"ok": True, "card": read_card(options.model, options.dtype)}
+        answer = {"ok": True, "card": read_card(options.model, options.dtype)}
         code = 0
     except MlxringError as error:
-        answer, code = {"ok": False, "failure": error.failure}, error.failure.exit_code
+        answer = {"ok": False, "failure": error.failure}
+        code = error.failure.exit_code
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     return code
 
