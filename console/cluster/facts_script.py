@@ -4,7 +4,7 @@ Every section's output follows a line ``<mark> <name>``; the mark is chosen anew
 the script: mark, home of the profile, python of the profile, the program that asks an interpreter.
 """
 
-from console.cluster.remote import EXPAND
+from console.cluster.shell import EXPAND
 
 # $1 mark, $2 home, $3 python, $4 probe
 _COMMON = (

@@ -15,6 +15,7 @@ from console.cluster.needs import Action, Found, HomeState, MakeHome, MakeVenv, 
 from console.cluster.pip_output import is_disk_full
 from console.cluster.pythons import MINIMUM, parse_probe, probe_argv
 from console.cluster.remote import DEFAULT_HOME
+from console.cluster.shell import PLACE
 from console.cluster.steps import emit_for, host_step
 from console.cluster.venv import make_venv
 from console.ports import Emit
@@ -41,16 +42,17 @@ umask 077
 mkdir -p -- "$1" && chmod 700 "$1" && echo 'mlxring down --purge removes this folder' > "$1/{MARKER}"
 """
 # $1 target, $2 SHA-256 of what comes on standard input
-_SEND_CODE = """
+_SEND_CODE = f"""
+{PLACE}
 PATH=$PATH:/usr/bin:/bin; export PATH
 umask 077
 new=$1.$$.new
 trap 'rm -rf -- "$new"' EXIT
 mkdir -- "$new" && cat > "$new/archive" || exit 1
 sum=$(sha256sum < "$new/archive" 2>/dev/null || shasum -a 256 < "$new/archive") || exit 1
-[ "${sum%% *}" = "$2" ] || { echo "the code did not arrive as it was sent" >&2; exit 1; }
+[ "${{sum%% *}}" = "$2" ] || {{ echo "the code did not arrive as it was sent" >&2; exit 1; }}
 tar -xzof "$new/archive" -C "$new" && rm -f -- "$new/archive" || exit 1
-[ -f "$1/ringcore/__main__.py" ] || { rm -rf -- "$1" && mv -- "$new" "$1"; }
+place "$new" "$1" ringcore/__main__.py
 """
 
 

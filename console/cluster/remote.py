@@ -7,18 +7,10 @@ asking the host for facts first. Knows nothing of connections.
 
 import shlex
 
+from console.cluster.shell import EXPAND
 from ringcore.spec.deployment import MARKER
 
 LAUNCHER = "ringcore"
-# a profile's path as this host means it; the tilde is data here, no shell expands it
-EXPAND = """expand() {
-  case $1 in
-    "~") printf '%s\\n' "$HOME";;
-    "~/"*) printf '%s\\n' "$HOME/${1#??}";;
-    *) printf '%s\\n' "$1";;
-  esac
-}
-"""
 DEFAULT_HOME = "~/.mlxring"
 # $1 home, $2 ring, the rest: arguments of ringcore
 _LAUNCH = (

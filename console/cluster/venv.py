@@ -10,6 +10,7 @@ from console.cluster.lock import parse_lock, pins_for
 from console.cluster.needs import MakeVenv
 from console.cluster.pip_output import InstallProgress, is_disk_full, is_network, last_error
 from console.cluster.pythons import as_text
+from console.cluster.shell import PLACE
 from ringcore.spec.errors import ProvisionError
 from ringcore.spec.facts import HostFacts
 
@@ -20,6 +21,7 @@ Report = Callable[[float, str], None]  # 0..1, and what happens now
 
 # $1 target, $2 lock file, $3 python, $4 uv or "". Attempts are named after their pid: living ones are spared.
 _BUILD = f"""
+{PLACE}
 umask 077
 exec 2>&1 </dev/null
 target=$1 lock=$2 python=$3 uv=$4 new=$1.$$.new
@@ -42,10 +44,7 @@ build() {{
       --disable-pip-version-check --progress-bar off --no-color -r "$lock"
   fi
 }}
-build && {{
-  # another console may have been quicker; and an environment whose interpreter has gone is of no use
-  if [ -x "$target/bin/python" ]; then :; else rm -rf -- "$target" && mv -- "$new/venv" "$target"; fi
-}}
+build && place "$new/venv" "$target" bin/python
 echo "{_STATUS} $?"
 """
 
