@@ -112,4 +112,6 @@ def _check_model(asked: str, model: str) -> None:
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{error.detail}: {request.method} {request.url.path}"
-    return ApiFault(error.status_code, message).response()
+    response = ApiFault(error.status_code, message).response()
+    response.headers.update(error.headers or {})  # 405 says which methods are allowed
+    return response

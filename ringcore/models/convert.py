@@ -16,7 +16,7 @@ import mlx.core as mx
 
 from ringcore.models.gguf import read_gguf
 from ringcore.models.gguf_tokenizer import build_tokenizer, tokenizer_config
-from ringcore.spec.errors import MlxringError, ProvisionError
+from ringcore.spec.errors import MlxringError, PlanError, ProvisionError
 
 
 def main(arguments: list[str]) -> int:
@@ -36,8 +36,15 @@ def convert(source: Path, destination: Path) -> None:
 
     Raises `PlanError` for a file that cannot be converted, `ProvisionError` when it cannot be written.
     """
-    checkpoint = read_gguf(source)
-    tokenizer = build_tokenizer(checkpoint.metadata)
+    try:
+        checkpoint = read_gguf(source)
+        tokenizer = build_tokenizer(checkpoint.metadata)
+        words = tokenizer_config(checkpoint.metadata)
+    except (LookupError, TypeError, ValueError) as error:
+        raise PlanError(
+            f"{source.name} says too little, or something odd, about itself: {type(error).__name__}: {error}",
+            "use a complete file, or take the model's safetensors instead",
+        ) from error
     generation = {
         key: checkpoint.config[key]
         for key in ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -49,7 +56,7 @@ def convert(source: Path, destination: Path) -> None:
             str(destination / "model.safetensors"), checkpoint.weights, metadata={"format": "mlx"}
         )
         tokenizer.save(str(destination / "tokenizer.json"))
-        _write_json(destination / "tokenizer_config.json", tokenizer_config(checkpoint.metadata))
+        _write_json(destination / "tokenizer_config.json", words)
         _write_json(destination / "generation_config.json", generation)
         _write_json(destination / "config.json", checkpoint.config)
         for path in (*destination.iterdir(), destination):

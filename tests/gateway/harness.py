@@ -152,7 +152,10 @@ class FakeRank:
 
     async def connect(self, *, context: int = CONTEXT, vocab_size: int = 320) -> "FakeRank":
         """Returns when the gateway knows it."""
-        reader, self._writer = await asyncio.open_unix_connection(str(self.gateway.engine_socket))
+        reader, self._writer = await asyncio.open_unix_connection(
+            str(self.gateway.engine_socket),
+            limit=64 << 20,  # as `ringcore.engine.door`
+        )
         self._task = asyncio.create_task(self._read(reader))
         self.send(Ready(epoch=self.epoch, context=context, sequences=4, vocab_size=vocab_size))
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ringcore.spec.engine import Started
-from tests.gateway.harness import MODEL, FakeRank, events
+from tests.gateway.harness import MODEL, FakeRank, GatewayProcess, events
 
 COMPLETIONS = "/v1/completions"
 
@@ -43,6 +43,18 @@ async def test_token_ids_and_a_list_of_one_text_are_prompts_too(
     assert submit.prompt == (prompt if isinstance(prompt[0], int) else rank.encode("the fox"))
     rank.answer(submit, "fox")
     assert (await asking).status_code == 200
+
+
+async def test_a_prompt_of_many_thousand_tokens_reaches_rank_0_whole(
+    gateway: GatewayProcess, client: httpx.AsyncClient
+) -> None:
+    rank = await FakeRank(gateway).connect(context=200_000)
+    asking = ask(client, prompt="the quick brown fox\n" * 10_000)
+    submit = await rank.submit()
+    assert submit.prompt == rank.encode("the quick brown fox\n" * 10_000)
+    rank.answer(submit, "fox")
+    assert (await asking).json()["usage"]["prompt_tokens"] == len(submit.prompt)
+    await rank.close()
 
 
 async def test_a_stream_ends_with_the_reason_usage_and_done(

@@ -98,6 +98,7 @@ async def test_quit_does_not_wait_for_a_client_that_reads_nothing(model: Path) -
     with GatewayProcess(model) as gateway, socket.socket() as stalled:
         gateway.ready()
         rank = await FakeRank(gateway).connect()
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect(("127.0.0.1", gateway.port))
         body = b'{"messages": [{"role": "user", "content": "slow"}], "stream": true}'
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -105,7 +106,8 @@ async def test_quit_does_not_wait_for_a_client_that_reads_nothing(model: Path) -
         submit = await rank.submit()
         rank.send(Started(id=submit.id))
         rank.tokens(submit, rank.encode("fox") * 20_000)
-        await gateway.request(submit.id, "running")
+        rank.finish(submit)
+        await gateway.request(submit.id, "done")  # 8 MB that the client does not take
         gateway.quit()
         assert (await asyncio.to_thread(wait_exit, gateway.process, 4)) == 0
         await rank.close()

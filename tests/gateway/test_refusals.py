@@ -103,8 +103,9 @@ async def test_another_model_is_not_found_and_told_which_is_served(
 async def test_a_wrong_method_or_path_has_the_same_error_shape(
     client: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
-    error = error_of(await client.request(method, path), status)
-    assert f"{method} {path}" in str(error["message"])
+    response = await client.request(method, path)
+    assert f"{method} {path}" in str(error_of(response, status)["message"])
+    assert ("allow" in response.headers) == (status == 405)
 
 
 async def test_what_exceeds_the_context_is_refused_with_the_numbers(

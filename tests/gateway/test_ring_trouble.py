@@ -234,3 +234,22 @@ async def test_a_client_that_does_not_read_does_not_stop_the_others(
         rank.answer(two, "fox")
         assert (await asking).status_code == 200
     assert (await rank.cancel()).id == one.id
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_fault_of_the_gateways_own_is_reported_and_never_a_silent_end(
+    gateway: GatewayProcess, client: httpx.AsyncClient, rank: FakeRank, stream: bool
+) -> None:
+    asking = asyncio.create_task(client.post(CHAT, json=chat(stream=stream)))
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id), Token(id=submit.id, index=0, token=-1))  # no tokenizer decodes it
+    if stream:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asking
+    else:
+        response = await asking
+        assert response.status_code == 500
+        assert response.json()["error"]["type"] == "server_error"
+    assert (await rank.cancel()).id == submit.id
+    assert [m for m in gateway.said(Say) if m.level == "ERROR" and "OverflowError" in m.text]
+    assert (await client.get("/health")).status_code == 200
