@@ -22,7 +22,7 @@ from ringcore.spec.errors import RingError
 
 MEETING_SECONDS = 30.0
 _RETRY_SECONDS = 0.1
-_HELLO_SECONDS = 2.0
+_HELLO_SECONDS = 1.0
 _HELLO = struct.Struct("!4siI16s16s")  # magic, rank, epoch, digest of the plan, hash of the run
 _MAGIC = b"MLXR"
 
@@ -50,16 +50,18 @@ def meet(me: Member, source: Member, target: Member, gathering: Gathering, secon
         listener = stack.enter_context(_listen(me))
         outgoing = incoming = None
         unreached = unseen = ""
-        while outgoing is None or incoming is None:
-            if time.monotonic() > deadline:
-                if outgoing is None:
-                    raise _absent(target, unreached, seconds)
-                raise _absent(source, unseen or "nobody came to this rank's port", seconds)
+        while True:
             # Whoever was here and left belonged to an epoch that was being ended; its successor comes.
             if outgoing and _is_closed(outgoing):
                 outgoing, unreached = None, "it closes the connection"
             if incoming and _is_closed(incoming):
                 incoming, unseen = None, "it came and left"
+            if outgoing and incoming:
+                break
+            if time.monotonic() > deadline:
+                if outgoing is None:
+                    raise _absent(target, unreached, seconds)
+                raise _absent(source, unseen or "nobody came to this rank's port", seconds)
             if outgoing is None:
                 outgoing, unreached = _connect(target, gathering.hello(me.rank), unreached)
                 if outgoing:

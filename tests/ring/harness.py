@@ -97,6 +97,13 @@ class Rank:
     def phase(self) -> str:
         return self.phases[-1].phase if self.phases else ""
 
+    def wake(self) -> None:
+        self.control.sendall(line(Wake()))
+
+    def lose_agent(self) -> None:
+        """As if its agent had died."""
+        self.control.shutdown(socket.SHUT_RDWR)
+
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -106,11 +113,20 @@ class Ring:
     """``module`` is what runs as a rank: `FAKE` or `REAL`. Ready on entry unless ``join`` is False."""
 
     def __init__(
-        self, plan: Plan, *, module: str = FAKE, model: Path = Path("none"), join: bool = True, epoch: int = 3
+        self,
+        plan: Plan,
+        *,
+        module: str = FAKE,
+        model: Path = Path("none"),
+        join: bool = True,
+        epoch: int = 3,
+        ports: Sequence[int] = (),
     ) -> None:
         self.plan = plan
         self.ranks: list[Rank] = []
         self._module, self._model, self._join, self.epoch = module, model, join, epoch
+        self.ports = list(ports) or free_ports(len(plan.stages))
+        self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         self._folder = Path(tempfile.mkdtemp(prefix="ring-"))
         self._messages: list[engine.EngineToGateway] = []
         self._connections: list[socket.socket] = []
@@ -142,7 +158,7 @@ class Ring:
         count = len(self.plan.stages)
         members = tuple(
             Member(rank=rank, host=f"host{rank}", address="127.0.0.1", link_port=port)
-            for rank, port in enumerate(free_ports(count))
+            for rank, port in enumerate(self.ports)
         )
         for number in range(count):
             deployment = Deployment(
@@ -159,7 +175,7 @@ class Ring:
                 process = subprocess.Popen(
                     [*command, "--control-fd", str(theirs.fileno())],
                     cwd=run, pass_fds=[theirs.fileno()], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+                    env=self.environment,
                 )  # fmt: skip
             rank = Rank(process, ours, run / "rank.log")
             self.ranks.append(rank)
@@ -169,9 +185,13 @@ class Ring:
         """The run directory of a rank."""
         return self._folder / str(rank)
 
+    def loaded(self) -> None:
+        """Wait until all have loaded."""
+        self.wait(lambda: all(rank.phase == "loaded" for rank in self.ranks), "all ranks loaded")
+
     def join(self) -> None:
         """Join when all have loaded, and wait until all are ready."""
-        self.wait(lambda: all(rank.phase == "loaded" for rank in self.ranks), "all ranks loaded")
+        self.loaded()
         for rank in self.ranks:
             rank.control.sendall(line(Join()))
         self.wait(lambda: all(rank.phase == "ready" for rank in self.ranks), "all ranks ready")
@@ -219,7 +239,7 @@ class Ring:
                 self.wakes += 1
                 for other in self.ranks[1:]:
                     if other.process.poll() is None:
-                        other.control.sendall(line(Wake()))
+                        other.wake()
             case _:
                 raise AssertionError(message)
 
@@ -279,8 +299,12 @@ class Ring:
         )  # fmt: skip
 
     def send(self, message: engine.GatewayToEngine) -> None:
+        self.say(engine.encoder.encode(message) + b"\n")
+
+    def say(self, data: bytes) -> None:
+        """Anything at all, over engine.sock."""
         self.wait(lambda: self._connections, "the leader at the gateway")
-        self._connections[-1].sendall(engine.encoder.encode(message) + b"\n")
+        self._connections[-1].sendall(data)
 
     def messages(self, kind: type, request_id: str | None = None) -> list:
         """What came over engine.sock of that kind, of one request or of all."""
