@@ -19,6 +19,17 @@ from ringcore.spec.events import (
 )
 
 
+def failure_lines(time: float, what: str, failure: Failure) -> list[LogEntry]:
+    """Lines for what the console itself failed to do: the verb, where, why, and the remedy."""
+    where = " ".join(
+        part for part in ("" if failure.rank is None else f"rank {failure.rank}", failure.host) if part
+    )
+    texts = [f"{what} failed: {where + ': ' if where else ''}{failure.cause}"]
+    if failure.remedy:
+        texts.append(f"remedy: {failure.remedy}")
+    return [LogEntry(time, None, "console", "ERROR", safe_line(text)) for text in texts]
+
+
 def narrate(state: ClusterState, record: Recorded) -> list[LogEntry]:
     """Lines for one record, given the picture *before* it. Hosts outside the profile say nothing."""
     host = next((host for host in state.hosts if host.name == record.host), None)

@@ -12,6 +12,12 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
+# Of a streamed text: line ends and tabs belong to it, joiners to emoji and some scripts.
+_UNSAFE_PIECE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
 def _picture(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x20:
@@ -35,3 +41,9 @@ def safe_line(text: str) -> str:
 def safe_text(text: str) -> str:
     """The same for text of several lines: line ends stay."""
     return "\n".join(safe_line(line) for line in text.splitlines())
+
+
+def safe_piece(text: str) -> str:
+    """A piece of a text that comes bit by bit. Each character is judged alone, as an escape code may
+    begin in one piece and end in the next: its letters stay and its control character is shown."""
+    return _UNSAFE_PIECE.sub(_picture, text.replace("\r", ""))

@@ -12,12 +12,13 @@ from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.events import DescendantFocus, Resize
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
-from console.logs.narrate import narrate
+from console.logs.narrate import failure_lines, narrate
 from console.logs.text import safe_text
 from console.ports import Cluster, Emit
 from console.screen.actions import ACTIONS, BY_ID, bindings
@@ -36,7 +37,7 @@ from console.screen.picture import Picture
 from console.screen.work import Work
 from console.state import apply, initial
 from ringcore.spec.errors import Failure
-from ringcore.spec.events import LogLine, Recorded, StepCount
+from ringcore.spec.events import Recorded, StepCount
 
 DRAW_SECONDS = 0.1
 WORK_SECONDS = 0.6  # counters come four times a second while they move
@@ -67,7 +68,7 @@ class ConsoleApp(App[None]):
         super().__init__()
         cluster = make_cluster(self.receive)
         self._profile = cluster.profile
-        self._work = Work(self, cluster, self._draw_soon)
+        self._work = Work(self, cluster, self._draw_soon, self._log_failure)
         self._start = start
         self._quit_stops_ring = quit_stops_ring
         self._clock = clock
@@ -153,11 +154,12 @@ class ConsoleApp(App[None]):
     # layout and focus ---------------------------------------------------------------------------
 
     def on_resize(self, event: Resize) -> None:
-        self._arrange()
+        self._arrange(event.size)  # `self.size` is still the old one
         self._draw_soon()
 
-    def _arrange(self) -> None:
-        self._tabs.display = self._body.lay_out(*self.size) == "one"
+    def _arrange(self, size: Size | None = None) -> None:
+        width, height = size or self.size
+        self._tabs.display = self._body.lay_out(width, height) == "one"
         self._tabs.choose(self._body.chosen)
 
     def _focus(self, name: str) -> None:
@@ -292,8 +294,9 @@ class ConsoleApp(App[None]):
         cause = f"{event.worker.name}: {type(error).__name__}: {error}"
         remedy = "this is a defect of mlxring; the ring goes on"
         self._work.failed("console", Failure(cause=cause, remedy=remedy))
-        line = LogLine(source="console", level="ERROR", text=cause)
-        self.receive(Recorded(host=self.state.hosts[0].name, seq=0, time=time.time(), event=line))
+
+    def _log_failure(self, what: str, failure: Failure) -> None:
+        self._logs.push(failure_lines(time.time(), what, failure))
 
     async def _leave(self) -> None:
         if self._work.busy:

@@ -20,19 +20,27 @@ Doing = Literal["provision", "deploy", "start", "stop"]
 
 
 class Work:
-    """What the console itself is doing. ``changed`` is called whenever one of the values below did.
+    """What the console itself is doing. ``changed`` is called whenever one of the values below did,
+    ``tell`` with what failed and why.
 
     ``busy``: the verb at work. ``attached``: the agents are followed. ``failure``: why the last verb
     failed; it stays until the next one begins.
     """
 
-    def __init__(self, app: App[None], cluster: Cluster, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: App[None],
+        cluster: Cluster,
+        changed: Callable[[], None],
+        tell: Callable[[str, Failure], None],
+    ) -> None:
         self.busy: Verb = ""
         self.attached = False
         self.failure: Failure | None = None
         self._app = app
         self._cluster = cluster
         self._changed = changed
+        self._tell = tell
         self._verb_worker: Worker[None] | None = None
         self._follow_worker: Worker[None] | None = None
 
@@ -55,9 +63,9 @@ class Work:
         self.attach()
 
     def failed(self, what: str, failure: Failure) -> None:
-        """Show it until the next verb begins."""
+        """Tell it, and keep it until the next verb begins."""
         self.failure = failure
-        self._app.notify(str(failure), title=f"{what} failed", severity="error", markup=False, timeout=8)
+        self._tell(what, failure)
         self._changed()
 
     async def break_off(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.logs.narrate import narrate
+from console.logs.narrate import failure_lines, narrate
 from console.logs.store import LogEntry
 from console.state import ClusterState, apply, initial
 from ringcore.spec.errors import Failure
@@ -117,3 +117,14 @@ def test_the_ring_is_told_when_phase_or_epoch_changed() -> None:
 )
 def test_what_the_panes_show_is_not_told(event: Event) -> None:
     assert told(event) == []
+
+
+def test_what_the_console_failed_to_do_is_told_with_its_place_and_remedy() -> None:
+    entries = failure_lines(
+        5.0, "start", Failure(cause="no\x07 route", remedy="mend it", host="mini2", rank=2)
+    )
+    assert [(entry.rank, entry.source, entry.level, entry.text) for entry in entries] == [
+        (None, "console", "ERROR", "start failed: rank 2 mini2: no\u2407 route"),
+        (None, "console", "ERROR", "remedy: mend it"),
+    ]
+    assert [entry.text for entry in failure_lines(5.0, "start", Failure(cause="no"))] == ["start failed: no"]

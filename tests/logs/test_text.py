@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.logs.text import MAX_LINE_CHARACTERS, safe_line, safe_text
+from console.logs.text import MAX_LINE_CHARACTERS, safe_line, safe_piece, safe_text
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,15 @@ def test_no_control_character_is_ever_left(raw: str) -> None:
 @given(st.text(_characters, max_size=60))
 def test_text_has_no_control_character_but_line_ends(raw: str) -> None:
     assert "\x1b" not in safe_text(raw) and "\r" not in safe_text(raw)
+
+
+@given(st.text(_characters, max_size=60), st.integers(0, 60))
+def test_a_text_in_pieces_is_as_harmless_as_the_whole_wherever_it_is_cut(raw: str, at: int) -> None:
+    whole = safe_piece(raw)
+    assert safe_piece(raw[:at]) + safe_piece(raw[at:]) == whole
+    assert all(character in "\n\t" or ord(character) >= 0x20 for character in whole)
+    assert not any(0x7F <= ord(c) <= 0x9F or 0x202A <= ord(c) <= 0x202E for c in whole)
+
+
+def test_a_text_in_pieces_keeps_its_lines_its_tabs_and_its_emoji() -> None:
+    assert safe_piece("if x:\r\n\ty  # 👩\u200d💻") == "if x:\n\ty  # 👩\u200d💻"

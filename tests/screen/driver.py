@@ -67,7 +67,7 @@ class Open(NamedTuple):
         await wait_until(self.pilot, condition)
 
     async def settle(self) -> None:
-        await wait_until(self.pilot, lambda: drained(self.app))
+        await wait_until(self.pilot, lambda: drained(self.app) or not self.app.is_running)
 
     async def ask(self, text: str) -> None:
         """Type a question into the prompt and send it."""

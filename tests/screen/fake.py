@@ -267,6 +267,9 @@ class FakeCluster:
     """Follows a script, then waits until it is cancelled. Verbs are noted in ``asked``.
 
     ``gate``: pieces of an answer after the first wait for it. ``failures``: verb -> error it raises.
+    ``answer``: its pieces. ``breaks_off``: answers end without a reason. ``defect``: what a verb or an
+    answer raises that is no error of ours. ``agents_end``: lets go whoever follows. ``cancelled``: verbs
+    that were broken off.
     """
 
     def __init__(self, emit: Emit, records: Sequence[Recorded] = (), profile: Profile = PROFILE) -> None:
@@ -280,6 +283,12 @@ class FakeCluster:
         self.gate = asyncio.Event()
         self.gate.set()
         self.conversations: list[list[ChatMessage]] = []
+        self.answer = ANSWER
+        self.agents_end = asyncio.Event()
+        self.cancelled: list[str] = []
+        self.followers = self.most_followers = 0
+        self.breaks_off = False
+        self.defect: Exception | None = None
         self.closed_chats = 0
         self.finished_chats = 0
         self.closed = False
@@ -287,7 +296,14 @@ class FakeCluster:
     async def _verb(self, name: str) -> None:
         self.asked.append(name)
         if self.holding:
-            await self.hold.wait()
+            try:
+                await self.hold.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)  # clearing away takes a moment
+                self.cancelled.append(name)
+                raise
+        if self.defect is not None:
+            raise self.defect
         if name in self.failures:
             raise self.failures[name]
 
@@ -312,7 +328,13 @@ class FakeCluster:
         await self._verb("follow")
         self.play(self.records)
         self.records = []
-        await asyncio.Event().wait()
+        self.followers += 1
+        self.most_followers = max(self.most_followers, self.followers)
+        try:
+            await self.agents_end.wait()
+        finally:
+            await asyncio.sleep(0)
+            self.followers -= 1
 
     def play(self, records: Sequence[Recorded]) -> None:
         for record in records:
@@ -323,10 +345,14 @@ class FakeCluster:
         if "chat" in self.failures:
             raise self.failures["chat"]
         try:
-            for number, text in enumerate(ANSWER):
+            for number, text in enumerate(self.answer):
                 if number:
                     await self.gate.wait()
                 yield ChatDelta(text=text)
+                if self.defect is not None:
+                    raise self.defect
+                if self.breaks_off:
+                    return
             self.finished_chats += 1
             yield ChatDelta(
                 finish_reason="stop",

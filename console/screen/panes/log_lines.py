@@ -84,23 +84,30 @@ class LogLines(ScrollView, can_focus=True):
     # scrolling ----------------------------------------------------------------------------------
 
     def follow(self, following: bool) -> None:
-        changed = following != self.following
-        self.following = following
+        """Keep the newest line in view from now on, or leave the view where it is."""
         if following:
             self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
-        if changed:
+        self._note(following)
+
+    def _note(self, following: bool) -> None:
+        if following != self.following:
+            self.following = following
             self.post_message(self.Followed())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if new_value < old_value and self.following and new_value < self.max_scroll_y:
-            self.follow(False)
-        elif new_value > old_value and not self.following and new_value >= self.max_scroll_y:
-            self.follow(True)
+        # Only noted: an animation may be what moves us, and to scroll inside its step would break it.
+        if new_value < old_value and new_value < self.max_scroll_y:
+            self._note(False)
+        elif new_value > old_value and new_value >= self.max_scroll_y:
+            self._note(True)
 
     def action_home(self) -> None:
         self.follow(False)
         self.scroll_home(animate=False)
+
+    def action_scroll_end(self) -> None:
+        self.follow(True)
 
     def action_scroll_left(self) -> None:
         self.scroll_to(x=self.scroll_offset.x - _SIDE_STEP, animate=False)

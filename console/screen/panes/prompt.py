@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Markdown, Static
 from textual.worker import Worker, WorkerCancelled
 
-from console.logs.text import safe_text
+from console.logs.text import safe_piece, safe_text
 from console.ports import ChatDelta, ChatMessage
 from console.screen.actions import hints
 from console.screen.clipboard import copy
@@ -131,7 +131,7 @@ class PromptPane(Pane):
         self._label()
         messages = self._messages  # a new conversation gets a list of its own
         messages.append(ChatMessage("user", question))
-        answer, figures = Markdown(classes="turn answer"), _waiting()
+        answer, figures = Markdown(classes="turn answer", open_links=False), _waiting()
         await self._talk.mount_all(
             [Static(Content(question), markup=False, classes="turn question"), answer, figures]
         )
@@ -144,8 +144,9 @@ class PromptPane(Pane):
             async with aclosing(_closable(self._chat(tuple(messages)))) as deltas:
                 async for delta in deltas:
                     if delta.text:
-                        text.append(delta.text)
-                        await stream.write(delta.text)
+                        piece = safe_piece(delta.text)
+                        text.append(piece)
+                        await stream.write(piece)
                     last = delta
             if last.finish_reason:
                 end = Content.styled(figures_line(last), DIM)
@@ -156,7 +157,8 @@ class PromptPane(Pane):
             raise
         finally:
             # Reached by a cancel too: what came so far stays, and says that it is not the whole answer.
-            await stream.stop()
+            with suppress(asyncio.CancelledError):  # its task may be cancelled before its first step
+                await stream.stop()
             figures.update(end)
             self._answering = None
             self._label()

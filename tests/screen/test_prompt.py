@@ -1,0 +1,200 @@
+"""The conversation: asking, streaming, cancelling, failing, and what goes with the next question."""
+
+from textual.widgets import Markdown
+
+from console.ports import ChatMessage
+from ringcore.spec.errors import ApiError
+from tests.screen import fake
+from tests.screen.driver import SMALL, Open, opened
+
+WHOLE = "".join(fake.ANSWER)
+
+
+async def answered(it: Open, text: str = "why") -> None:
+    before = len(it.cluster.conversations)
+    await it.ask(text)
+    await it.until(lambda: len(it.cluster.conversations) > before and not it.prompt.answering)
+
+
+async def first_piece(it: Open) -> None:
+    """Ask; the first piece of the answer is there and the others wait."""
+    it.cluster.gate.clear()
+    await it.ask("why")
+    await it.until(lambda: "every colour" in it.seen())
+
+
+async def test_an_answer_is_drawn_as_markdown_with_its_figures() -> None:
+    async with opened(fake.serving()) as it:
+        await answered(it, "why is the sky blue")
+        shown = it.seen()
+        assert (
+            "why is the sky blue" in shown and "every colour" in shown and "**" not in shown.split("ratio")[0]
+        )
+        assert "14.2 tok/s   first token 0.8 s   118 tokens" in shown
+        assert it.cluster.conversations == [[ChatMessage("user", "why is the sky blue")]]
+
+
+async def test_the_conversation_goes_with_the_next_question() -> None:
+    async with opened(fake.serving()) as it:
+        await answered(it, "one")
+        await answered(it, "two")
+        assert it.cluster.conversations[1] == [
+            ChatMessage("user", "one"),
+            ChatMessage("assistant", WHOLE),
+            ChatMessage("user", "two"),
+        ]
+
+
+async def test_pieces_are_shown_as_they_come() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        assert it.prompt.answering and "fourth power" not in it.seen()
+        assert "answering; esc breaks it off" in it.seen() and "esc cancel" in it.seen()
+        it.cluster.gate.set()
+        await it.until(lambda: not it.prompt.answering)
+        assert "esc keys" in it.seen() and "answering;" not in it.seen()
+
+
+async def test_cancel_closes_the_stream_at_once_and_says_that_it_is_not_the_whole_answer() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        await it.press("escape")
+        await it.until(lambda: it.cluster.closed_chats == 1)
+        assert it.cluster.finished_chats == 0 and not it.prompt.answering
+        assert "cancelled: the ring no longer works on it" in it.seen() and "every colour" in it.seen()
+        assert it.prompt.target.has_focus
+
+
+async def test_after_a_cancel_the_next_question_carries_what_was_read() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        await it.press("escape")
+        await it.until(lambda: not it.prompt.answering)
+        it.cluster.gate.set()
+        await answered(it, "go on")
+        assert [message.content for message in it.cluster.conversations[1]] == [
+            "why",
+            fake.ANSWER[0],
+            "go on",
+        ]
+
+
+async def test_leaving_during_an_answer_closes_the_stream() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        await it.press("tab", "q")
+        await it.until(lambda: not it.app.is_running)
+    assert it.cluster.closed_chats == 1 and it.cluster.closed
+
+
+async def test_a_failed_answer_says_why_and_what_to_do_and_stays() -> None:
+    async with opened(fake.serving()) as it:
+        it.cluster.failures["chat"] = ApiError("the API answered 503", "wait until the ring serves again")
+        await answered(it)
+        it.cluster.play(fake.serving_busy())
+        await it.settle()
+        assert "✗ the API answered 503" in it.seen()
+        assert "remedy: wait until the ring serves again" in it.seen()
+        del it.cluster.failures["chat"]
+        await answered(it, "again")
+        assert it.cluster.conversations[-1] == [ChatMessage("user", "again")]
+
+
+async def test_an_answer_that_ends_without_a_reason_is_not_taken_for_whole() -> None:
+    async with opened(fake.serving()) as it:
+        it.cluster.breaks_off = True
+        await answered(it)
+        assert "the answer broke off without a reason" in it.seen()
+
+
+async def test_a_defect_while_answering_is_shown_and_logged_and_the_screen_stays() -> None:
+    async with opened(fake.serving()) as it:
+        it.cluster.defect = ZeroDivisionError("of ours")
+        await answered(it)
+        await it.until(lambda: "✗ answer: ZeroDivisionError: of ours" in it.seen())
+        await it.settle()
+        assert it.app.is_running and "this is a defect of mlxring; the ring goes on" in it.seen()
+        lines = [it.logs.store[number].text for number in it.logs.lines.visible_numbers()]
+        assert lines[-2] == "console failed: answer: ZeroDivisionError: of ours"
+        assert "broke off without a reason" in it.seen()
+
+
+async def test_a_second_question_waits_for_the_first_answer() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        await it.ask("two")
+        assert "an answer is on its way" in it.said and len(it.cluster.conversations) == 1
+        assert it.prompt._input.value == "two"
+
+
+async def test_a_question_that_cannot_be_asked_says_why_and_is_not_lost() -> None:
+    async with opened(fake.loading()) as it:
+        await it.ask("why")
+        assert "Not sent: the ring is loading: wait until it serves" in it.said
+        assert it.cluster.conversations == [] and it.prompt._input.value == "why"
+
+
+async def test_an_empty_line_asks_nothing() -> None:
+    async with opened(fake.serving()) as it:
+        await it.ask("  ")
+        assert it.cluster.conversations == []
+
+
+async def test_questions_come_back_on_up_and_the_draft_on_down() -> None:
+    async with opened(fake.serving()) as it:
+        await answered(it, "one")
+        await answered(it, "two")
+        await it.press(*"dra", "up", "up", "up")
+        assert it.prompt._input.value == "one"
+        await it.press("down", "down", "down")
+        assert it.prompt._input.value == "dra"
+
+
+async def test_letters_in_the_prompt_are_text_and_no_keys() -> None:
+    async with opened(fake.serving()) as it:
+        await it.press("q", "x", "s", "1", "slash", "question_mark")
+        assert it.prompt._input.value == "qxs1/?" and len(it.app.screen_stack) == 1
+
+
+async def test_a_new_conversation_forgets_the_old_one_even_while_it_is_answered() -> None:
+    async with opened(fake.serving()) as it:
+        await first_piece(it)
+        await it.press("ctrl+l")
+        await it.until(lambda: it.cluster.closed_chats == 1 and not it.prompt.query(".turn"))
+        it.cluster.gate.set()
+        await answered(it, "anew")
+        assert it.cluster.conversations[-1] == [ChatMessage("user", "anew")]
+
+
+async def test_the_last_answer_is_copied_as_it_was_written() -> None:
+    async with opened(fake.serving()) as it:
+        await it.press("ctrl+y")
+        assert "No answer to copy yet" in it.said and it.app.clipboard == ""
+        await answered(it)
+        await it.press("ctrl+y")
+        assert it.app.clipboard == WHOLE
+
+
+async def test_a_reader_who_scrolled_up_is_not_pulled_down_by_new_text() -> None:
+    async with opened(fake.serving(), size=SMALL) as it:
+        await answered(it, "one")
+        it.cluster.gate.clear()
+        await it.ask("two")
+        await it.until(lambda: len(it.prompt.query(Markdown)) == 2)
+        await it.settle()
+        talk = it.prompt._talk
+        talk.focus()
+        await it.press("home")
+        await it.until(lambda: talk.scroll_y == 0)
+        it.cluster.gate.set()
+        await it.until(lambda: not it.prompt.answering)
+        assert talk.scroll_y == 0 and talk.max_scroll_y > 0
+
+
+async def test_why_nothing_can_be_asked_is_shown_over_an_old_conversation_too() -> None:
+    async with opened(fake.serving()) as it:
+        await answered(it)
+        it.cluster.play(fake.rank_killed())
+        await it.until(lambda: "the ring does not serve" in it.seen())
+        await it.settle()
+        assert "see what failed under Hosts" in it.seen() and "Nothing can be asked now" in it.seen()
