@@ -67,8 +67,7 @@ def _bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> li
         total += max(0, size)
         room = width - sum(later > 0 for later in sizes[index + 1 :])
         share = round(total / ceiling * width) if ceiling > 0 else width
-        until = min(room, max(share, filled + (size > 0)))
-        until = max(until, filled)
+        until = max(filled, min(room, max(share, filled + 1))) if size > 0 else filled
         segments.append((glyph * (until - filled), f"{color}{' 60%' if dim else ''}"))
         filled = until
     segments.append((_FREE * (width - filled), DIM))
