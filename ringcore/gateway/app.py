@@ -68,7 +68,9 @@ def make_app(model: str, engine: Engine, generator: Generator, control: Control)
     async def broken(_request: Request, error: Exception) -> Response:
         control.say("ERROR", f"a request failed in the gateway: {type(error).__name__}: {error}")
         fault = ApiFault(500, "the gateway failed on this request; its log says why", kind="server_error")
-        return fault.response()
+        response = fault.response()
+        response.headers["connection"] = "close"  # uvicorn closes it now: nobody may ask again on it
+        return response
 
     return Starlette(
         routes=[

@@ -14,6 +14,7 @@ from ringcore.spec.control import Say
 from ringcore.spec.engine import Finished, Started, Token
 from ringcore.spec.events import RequestChanged
 from tests.gateway.harness import FakeRank, GatewayProcess, chat, events, streaming, texts
+from tests.ring.harness import until
 
 CHAT = "/v1/chat/completions"
 AT_ONCE = 2.0  # with a busy machine in mind; without a watch for the end it is never
@@ -240,6 +241,7 @@ async def test_a_client_that_does_not_read_does_not_stop_the_others(
 async def test_a_fault_of_the_gateways_own_is_reported_and_never_a_silent_end(
     gateway: GatewayProcess, client: httpx.AsyncClient, rank: FakeRank, stream: bool
 ) -> None:
+    before = len(gateway.said(Say))
     asking = asyncio.create_task(client.post(CHAT, json=chat(stream=stream)))
     submit = await rank.submit()
     rank.send(Started(id=submit.id), Token(id=submit.id, index=0, token=-1))  # no tokenizer decodes it
@@ -251,5 +253,9 @@ async def test_a_fault_of_the_gateways_own_is_reported_and_never_a_silent_end(
         assert response.status_code == 500
         assert response.json()["error"]["type"] == "server_error"
     assert (await rank.cancel()).id == submit.id
-    assert [m for m in gateway.said(Say) if m.level == "ERROR" and "OverflowError" in m.text]
+    await asyncio.to_thread(
+        until,
+        lambda: any(m.level == "ERROR" and "OverflowError" in m.text for m in gateway.said(Say)[before:]),
+        "the gateway's word to its agent",
+    )
     assert (await client.get("/health")).status_code == 200
