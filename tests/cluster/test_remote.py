@@ -1,0 +1,90 @@
+"""What is run on a prepared host: the launcher, and the removal of our folder and of nothing else."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from console.cluster.remote import LAUNCHER, NOT_DEPLOYED, NOT_OURS, launch, launcher_script, purge
+from console.cluster.ssh import SshHost
+from console.cluster.stop import purge_home, reap
+from ringcore.spec.deployment import MARKER
+from ringcore.spec.errors import ProvisionError, RingError
+from tests.cluster.reach import options, reached
+
+HOMES = ["", "~/.mlxring", "~/it's a $(touch x) place"]
+
+
+def folder(home: Path, named: str) -> Path:
+    return home / (named.removeprefix("~/") or ".mlxring")
+
+
+def deploy(run: Path, script: bytes) -> None:
+    run.mkdir(parents=True)
+    (run / LAUNCHER).write_bytes(script)
+    (run / LAUNCHER).chmod(0o700)
+
+
+@pytest.mark.parametrize("named", HOMES)
+async def test_a_deployed_ring_is_launched_from_the_profiles_home(tmp_path: Path, named: str) -> None:
+    home = tmp_path / "home"
+    run = folder(home, named) / "runs" / "minis"
+    deploy(run, b'#!/bin/sh\nfor word in "$@"; do echo "<$word>"; done\n')
+    async with reached(home) as host:
+        result = await host.run(launch(named, "minis", "attach", "--after", "a b"))
+    assert result.stdout == f"<attach>\n<--run>\n<{run}>\n<--after>\n<a b>\n"
+    assert not (home / "x").exists()
+
+
+async def test_a_ring_that_was_never_deployed_has_its_own_status(host: SshHost) -> None:
+    assert (await host.run(launch("", "minis", "attach"))).status == NOT_DEPLOYED
+    await reap(host, "minis")  # nothing to end is no failure
+
+
+async def test_a_launcher_runs_the_code_it_was_made_for(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    code = home / "it's code"
+    (code / "ringcore").mkdir(parents=True)
+    (code / "ringcore" / "__init__.py").touch()
+    (code / "ringcore" / "__main__.py").write_text("import sys; print(__file__, sys.argv[1:])")
+    deploy(home / ".mlxring" / "runs" / "r", launcher_script(sys.executable, str(code)))
+    (home / "ringcore").mkdir()  # what lies in the folder where a login starts is not ours
+    (home / "ringcore" / "__init__.py").write_text("print('another')")
+    async with reached(home) as host:
+        result = await host.run(launch("", "r", "agent"))
+    run = f"{home}/.mlxring/runs/r"
+    assert result.stdout == f"{code}/ringcore/__main__.py ['agent', '--run', '{run}']\n", result.stderr
+    assert not list(code.rglob("__pycache__"))
+
+
+async def test_a_reap_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    deploy(home / ".mlxring" / "runs" / "r", b"#!/bin/sh\necho 'it will not die' >&2; exit 1\n")
+    async with reached(home) as host:
+        with pytest.raises(RingError, match="it will not die") as caught:
+            await reap(host, "r")
+    assert caught.value.failure.host == "h1"
+
+
+@pytest.mark.parametrize("named", HOMES)
+async def test_a_purge_removes_our_folder_and_nothing_else(tmp_path: Path, named: str) -> None:
+    home = tmp_path / "home"
+    ours = folder(home, named)
+    (ours / "runs" / "r").mkdir(parents=True)
+    (ours / MARKER).touch()
+    (home / "thesis.txt").write_text("mine")
+    async with reached(home, options(home=named)) as host:
+        await purge_home(host)
+        assert [entry.name for entry in home.iterdir()] == ["thesis.txt"]
+        await purge_home(host)  # nothing there is no failure
+
+
+async def test_a_folder_without_our_marker_is_never_purged(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "thesis.txt").write_text("mine")
+    async with reached(home, options(home="~/data")) as host:
+        assert (await host.run(purge("~/data"))).status == NOT_OURS
+        with pytest.raises(ProvisionError, match="~/data has no marker file"):
+            await purge_home(host)
+    assert (home / "data" / "thesis.txt").read_text() == "mine"
