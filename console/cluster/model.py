@@ -37,7 +37,7 @@ async def read_card(host: Host, prepared: Prepared, path: str, dtype: str) -> Mo
     """Runs ``ringcore card`` on ``host``. Raises `PlanError` with what is wrong with the folder there."""
     result = await host.run(
         [prepared.python, "-m", "ringcore", "card", path, "--dtype", dtype],
-        env={"PYTHONPATH": prepared.code},
+        env={"PYTHONPATH": prepared.code, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         timeout=60,
     )
     last = result.stdout.strip().rpartition("\n")[2]

@@ -77,7 +77,7 @@ async def convert_model(source: Path, destination: Path, on_progress: Progress) 
             "install the part that runs models too: pip install 'mlxring[all]'",
         )
     raise ProvisionError(
-        f"converting the model failed: {last_error(output)}",
+        f"converting the model failed: {last_error(output.partition('remedy:')[0])}",
         "see that the disk has 300 MB free; if it has, report this with the message",
     )
 

@@ -224,6 +224,33 @@ async def test_an_interrupted_environment_is_recognised_and_made_again(tmp_path:
         assert [step.detail for step in quiet.steps] == ["", "nothing to do", ""]
 
 
+async def test_uv_makes_the_environment_where_the_host_has_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    env = pretend_pip(home, "exit 1")
+    uv = home / ".local" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.write_text(
+        """#!/bin/sh
+echo "$*" >> "$HOME/asked"
+case "$1 $2" in
+  "venv "*) for last in "$@"; do :; done; mkdir -p "$last/bin" && cp "$HOME/bin/python3" "$last/bin/python";;
+  "pip install") echo " Downloaded numpy" >&2; echo "Prepared 1 package in 2ms" >&2;;
+esac
+"""
+    )
+    uv.chmod(0o755)
+    heard = Heard()
+    async with reached(home, env=env) as host:
+        prepared = await provision(host, await gather_facts(host), heard)
+    assert "python" in names(str(Path(prepared.python).parent))
+    made, installed = (home / "asked").read_text().splitlines()
+    assert f"--python {home}/bin/python3" in made
+    assert "--require-hashes" in installed and installed.endswith(
+        f"-r {Path(prepared.python).parents[1]}.lock"
+    )
+    assert [step.detail for step in heard.steps if "numpy" in step.detail or "installing" in step.detail]
+
+
 @pytest.mark.slow
 async def test_a_real_environment_is_made_from_the_index_and_an_interrupted_one_continued(
     tmp_path: Path,

@@ -1,0 +1,83 @@
+"""The model as the hosts have it: where it lies, its dtype, its card, and whether all have the same."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from console.cluster.model import model_path, read_card, ring_dtype, same_model
+from console.cluster.provision import Prepared
+from console.cluster.ssh import SshHost
+from ringcore.spec.card import LayerCard, ModelCard
+from ringcore.spec.errors import PlanError
+from ringcore.spec.profile import Profile, RingOptions
+from tests.cluster.reach import options
+from tests.cluster.test_needs import FACTS
+
+MAC = msgspec.structs.replace(FACTS, os="darwin")
+CARD = ModelCard(
+    name="m",
+    architecture="llama",
+    layers=(LayerCard(1, 1),),
+    hidden_size=1,
+    vocab_size=1,
+    embedding_bytes=1,
+    norm_bytes=1,
+    head_bytes=1,
+    tied=False,
+    dtype="float32",
+    revision="aaaa",
+)
+HERE = Prepared("/nowhere", sys.executable, str(Path(__file__).parents[2]))
+
+
+def profile(model: str, **ring: str) -> Profile:
+    return Profile(name="r", model=model, hosts=(options(),), ring=RingOptions(**ring))  # type: ignore[arg-type]
+
+
+def test_the_tilde_is_each_hosts_own_home() -> None:
+    assert model_path("~/models/m", FACTS) == "/home/op/models/m"
+    assert model_path("/models/m", FACTS) == "/models/m"
+    assert model_path("/models/~/m", FACTS) == "/models/~/m"
+
+
+def test_one_linux_host_makes_the_ring_float32_unless_the_profile_says_otherwise() -> None:
+    assert ring_dtype(profile("m"), [MAC, MAC]) == "stored"
+    assert ring_dtype(profile("m"), [MAC, FACTS]) == "float32"
+    assert ring_dtype(profile("m", dtype="bfloat16"), [FACTS]) == "bfloat16"
+
+
+def test_hosts_with_different_models_are_told_apart_by_name() -> None:
+    other = msgspec.structs.replace(CARD, revision="bbbb")
+    assert same_model([("one", CARD), ("two", CARD)]) == CARD
+    with pytest.raises(PlanError, match=r"three: .* on one \(revision bbbb, there aaaa\)"):
+        same_model([("one", CARD), ("two", CARD), ("three", other)])
+
+
+async def test_the_card_is_read_on_the_host_without_loading_the_model(
+    host: SshHost, demo_model_path: Path
+) -> None:
+    card = await read_card(host, HERE, str(demo_model_path), "float32")
+    assert (card.architecture, len(card.layers), card.dtype) == ("llama", 30, "float32")
+
+
+async def test_a_folder_of_the_same_name_in_the_users_home_is_not_run(host: SshHost, tmp_path: Path) -> None:
+    (tmp_path / "home" / "ringcore").mkdir()
+    (tmp_path / "home" / "ringcore" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    with pytest.raises(PlanError) as caught:
+        await read_card(host, HERE, "/no/such/model", "float32")
+    assert "wrong one" not in str(caught.value)
+
+
+async def test_a_folder_that_is_not_there_is_a_plan_error_of_that_host(host: SshHost) -> None:
+    with pytest.raises(PlanError, match="/no/such/model") as caught:
+        await read_card(host, HERE, "/no/such/model", "float32")
+    assert caught.value.failure.host == "h1" and caught.value.failure.remedy
+
+
+async def test_a_card_that_cannot_be_read_quotes_what_was_said(host: SshHost) -> None:
+    broken = Prepared("/nowhere", "/bin/ls", "/nowhere")
+    with pytest.raises(PlanError, match=r"broke off: .*ls") as caught:
+        await read_card(host, broken, "/m", "float32")
+    assert caught.value.failure.host == "h1"
