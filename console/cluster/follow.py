@@ -1,4 +1,6 @@
-"""Reads one host's journal through ``ringcore attach``: replayed, then live; nothing twice, nothing missed."""
+"""Reads one host's journal through ``ringcore attach``: replayed, then live; nothing twice or missed."""
+
+import asyncio
 
 import msgspec
 
@@ -7,9 +9,10 @@ from console.cluster.remote import launch
 from console.cluster.steps import emit_for
 from console.ports import Emit
 from ringcore.spec.control import Attach, Happened, StopRing, Welcome, agent_to_console, line
-from ringcore.spec.errors import Failure, HostError
-from ringcore.spec.events import AgentLost
+from ringcore.spec.errors import Failure, HostError, RingError
+from ringcore.spec.events import AgentLost, RankChanged, RingChanged
 
+_AGAIN_SECONDS = 0.5
 NO_LIMIT = 0.0  # a stream's time-out: until it ends or is cancelled
 
 
@@ -20,6 +23,7 @@ class Follower:
         self.host = host
         self.run_id = ""
         self.seq = 0
+        self._ended = False  # the journal has said that rank or ring ended
         self._ring = ring
         self._emit = emit
 
@@ -28,7 +32,11 @@ class Follower:
 
         Raises `HostError` when the connection breaks while the agent still ran.
         """
-        return await self._read(stop=False, live=True)
+        while True:
+            known = await self._read(stop=False, live=True)
+            if self._ended or not self.seq or not await self._read(stop=False, live=False):
+                return known
+            await asyncio.sleep(_AGAIN_SECONDS)  # only the process in between was ended
 
     async def replay(self) -> bool:
         """Emit what the journal holds now and return: True while an agent runs there."""
@@ -62,14 +70,32 @@ class Follower:
             if isinstance(message, Welcome):
                 welcome = message
                 if message.run_id != self.run_id:
-                    self.run_id, self.seq = message.run_id, 0
+                    self.run_id, self.seq, self._ended = message.run_id, 0, False
             else:
                 self._take(message)
             if not live and welcome is not None and self.seq >= welcome.last_seq:
-                return welcome.running
-        if live and welcome is not None:
+                break
+        if welcome is None:
+            return False
+        if not welcome.running and self.seq and not self._ended:
+            self._say_that_it_died(welcome)
+        elif live and self._ended:
             emit_for(self._emit, self.host.options.name, AgentLost())
-        return welcome is not None and live
+        return live or welcome.running
+
+    def _say_that_it_died(self, welcome: Welcome) -> None:
+        """The journal breaks off: nobody was left to write why."""
+        self._ended = True
+        name = self.host.options.name
+        failure = RingError(
+            "its agent was killed, or the host was restarted: the journal breaks off",
+            "start the ring again; `mlxring down` clears what is left",
+            host=name,
+            rank=welcome.rank,
+        ).failure
+        emit_for(self._emit, name, AgentLost(failure=failure))
+        if welcome.rank == 0:
+            emit_for(self._emit, name, RingChanged(phase="failed", epoch=1, failure=failure))
 
     def _take(self, message: Happened) -> None:
         record = message.record
@@ -82,4 +108,6 @@ class Follower:
             )
             emit_for(self._emit, self.host.options.name, AgentLost(failure=missing))
         self.seq = record.seq
+        if isinstance(record.event, RankChanged | RingChanged):
+            self._ended = record.event.phase in ("stopped", "failed")
         self._emit(record)

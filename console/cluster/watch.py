@@ -44,7 +44,7 @@ class Watch:
         return any(runs for host, runs in zip(hosts, running, strict=True) if self._leads(host))
 
     async def serving(self, hosts: Sequence[Host]) -> None:
-        """Follow every host until the ring serves. Raises its failure, or `HostError` when the leader is lost."""
+        """Follow every host until the ring serves. Raises its failure, or `HostError` without the leader."""
         self._ring = None
         tasks = [self._follow(host) for host in hosts]
         leader = next(task for host, task in zip(hosts, tasks, strict=True) if self._leads(host))

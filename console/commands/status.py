@@ -20,9 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
             answer({"running": running, "state": state})
         else:
             say(table(state))
-        if running:
-            return 0
-        return RingError.exit_code if state.ring_phase == "failed" else NotRunning.exit_code
+        if state.ring_phase == "failed":
+            return RingError.exit_code
+        return 0 if running else NotRunning.exit_code
 
     return with_cluster(arguments, act, quiet=True)
 

@@ -1,6 +1,7 @@
 """Drives `mlxring` as an operator would: a profile, commands as processes, nothing left behind."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -98,13 +99,19 @@ class Operator:
         for process in psutil.process_iter():
             try:
                 line = process.cmdline()
+                ours = "ringcore" in line and process.cwd().startswith(f"{self.folder}/")
                 zombie = process.status() == psutil.STATUS_ZOMBIE
             except psutil.Error:
                 continue
-            ours = "ringcore" in line and any(str(self.folder) in word for word in line)
             if ours and not zombie and all(word in line for word in words):
                 found.append(process)
         return found
+
+    def agent(self, number: int) -> psutil.Process:
+        """The agent's process on one host."""
+        found = [p for p in self.processes("agent") if f"/h{number}/" in p.cwd()]
+        assert len(found) == 1, f"{len(found)} agents of rank {number}"
+        return found[0]
 
     def rank(self, number: int) -> psutil.Process:
         """The process of one rank."""
@@ -150,11 +157,7 @@ def until(condition: Callable[[], object], within: float, why: Callable[[], str]
 def free_ports(count: int) -> int:
     """The first of ``count`` consecutive free loopback ports."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first + count > 65536:
-            continue
+        first = random.randrange(20_000, 30_000)  # outgoing connections never take these
         taken = []
         for port in range(first, first + count):
             with socket.socket() as probe:

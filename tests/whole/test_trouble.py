@@ -66,10 +66,13 @@ def test_a_port_that_is_taken(operator: Operator, which: str) -> None:
 
 
 def test_an_address_that_is_not_the_hosts_own(operator: Operator) -> None:
+    operator.hosts[0]["address"] = "192.0.2.6"
     second_host(operator, address="192.0.2.7", python=sys.executable)
     up = operator.run("up")
     assert up.code == 6
-    assert "h1" in up.err and "192.0.2.7" in up.err and "remedy" in up.err
+    for host, address in (("h0", "192.0.2.6"), ("h1", "192.0.2.7")):
+        assert f"{address} is not an address of this host" in up.err and host in up.err
+    assert "remedy" in up.err
     stopped_cleanly(operator)
 
 
@@ -108,13 +111,13 @@ def test_a_rank_killed_while_answering(serving: Operator, rank: int) -> None:
 
 
 def test_a_killed_agent_takes_its_rank_with_it_and_is_named(serving: Operator) -> None:
-    agent = next(p for p in serving.processes("agent") if "h1" in " ".join(p.cmdline()))
-    agent.send_signal(signal.SIGKILL)
+    serving.agent(1).send_signal(signal.SIGKILL)
     until(lambda: not serving.processes("rank"), 10)
-    status = serving.run("status", "--json")
-    assert status.code == 6
-    assert json.loads(status.out)["state"]["failure"]["host"] == "h1"
-    serving.nothing_is_left(within=10)
+    until(lambda: serving.run("status").code == 6, 10)
+    failure = json.loads(serving.run("status", "--json").out)["state"]["failure"]
+    assert (failure["host"], failure["rank"]) == ("h1", 1)
+    assert serving.run("down").code == 0  # what an agent that was killed could not take away itself
+    serving.nothing_is_left()
 
 
 @pytest.mark.slow
