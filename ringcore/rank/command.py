@@ -38,6 +38,7 @@ from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
+WARM_TOKENS = 64
 
 
 def main(arguments: list[str], load: Load | None = None) -> int:
@@ -128,7 +129,7 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
             control.phase("loading", progress=share, detail=text)
 
     stage = load(deployment, progress)
-    _warm_up(stage)
+    _warm_up(stage, deployment.plan.prefill_chunk)
     control.phase(
         "loaded",
         progress=1.0,
@@ -138,13 +139,20 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
     return stage
 
 
-def _warm_up(stage: ModelStage) -> None:
-    """Kernels are compiled and pages are touched before the first request, without a peer waiting."""
-    if stage.shard.is_first:
-        x = mx.zeros((1, 1), dtype=mx.int32)
-    else:
-        x = mx.zeros((1, 1, stage.hidden_size), dtype=stage.dtype)
-    mx.eval(stage(x, stage.make_cache(), True))
+def _warm_up(stage: ModelStage, chunk: int) -> None:
+    """Kernels are compiled and pages are touched before the first request, without a peer waiting.
+
+    A GPU has kernels of their own for many tokens; a processor has nothing to compile, and would only
+    compute.
+    """
+    on_gpu = mx.default_device().type == mx.DeviceType.gpu
+    for tokens in (1, min(chunk, WARM_TOKENS)) if on_gpu else (1,):
+        if stage.shard.is_first:
+            x = mx.zeros((1, tokens), dtype=mx.int32)
+        else:
+            x = mx.zeros((1, tokens, stage.hidden_size), dtype=stage.dtype)
+        mx.eval(stage(x, stage.make_cache(), True))
+    mx.clear_cache()
 
 
 def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:

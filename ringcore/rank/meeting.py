@@ -25,6 +25,7 @@ _RETRY_SECONDS = 0.1
 _HELLO_SECONDS = 1.0
 _HELLO = struct.Struct("!4siI16s16s")  # magic, rank, epoch, digest of the plan, hash of the run
 _MAGIC = b"MLXR"
+_CAME_AND_LEFT = "it came and left"
 
 
 class Gathering(Struct, frozen=True, kw_only=True):
@@ -53,15 +54,16 @@ def meet(me: Member, source: Member, target: Member, gathering: Gathering, secon
         while True:
             # Whoever was here and left belonged to an epoch that was being ended; its successor comes.
             if outgoing and _is_closed(outgoing):
-                outgoing, unreached = None, "it closes the connection"
+                outgoing, unreached = None, _CAME_AND_LEFT
             if incoming and _is_closed(incoming):
-                incoming, unseen = None, "it came and left"
+                incoming, unseen = None, _CAME_AND_LEFT
             if outgoing and incoming:
                 break
             if time.monotonic() > deadline:
-                if outgoing is None:
-                    raise _absent(target, unreached, seconds)
-                raise _absent(source, unseen or "nobody came to this rank's port", seconds)
+                absent = [(source, unseen or "nobody came to this rank's port")] if not incoming else []
+                absent += [(target, unreached)] if not outgoing else []
+                # A neighbour that gave up a moment earlier is not the one to look for.
+                raise _absent(*min(absent, key=lambda found: found[1] == _CAME_AND_LEFT), seconds)
             if outgoing is None:
                 outgoing, unreached = _connect(target, gathering.hello(me.rank), unreached)
                 if outgoing:
@@ -107,7 +109,7 @@ def _connect(target: Member, hello: bytes, before: str) -> tuple[socket.socket |
     except OSError as error:
         if connection:
             connection.close()
-        return None, str(error)
+        return None, before if before == _CAME_AND_LEFT else str(error)
     return connection, before
 
 

@@ -183,7 +183,7 @@ def test_a_rank_that_dies_while_the_ring_joins_takes_the_others_with_it() -> Non
 
 def test_the_next_epoch_answers_on_the_ports_of_one_that_was_killed() -> None:
     ports = free_ports(3)
-    for epoch in range(1, 4):
+    for epoch in (1, 2):
         with Ring(make_plan([1, 1, 2]), ports=ports, epoch=epoch) as ring:
             assert ring.answer("a", prompt(9, epoch), 5) == alone(LAYERS, prompt(9, epoch), 5)
             answering(ring)
