@@ -201,8 +201,6 @@ class ConsoleApp(App[None]):
     async def action_act(self, id: str) -> None:
         """Do the action of the registry, or say why it makes no sense now."""
         action = BY_ID[id]
-        if len(self.screen_stack) > 1:
-            return
         reason = action.why_not(self.picture)
         if reason:
             self.notify(f"{action.label}: {reason}", severity="warning", markup=False, timeout=4)

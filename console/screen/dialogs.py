@@ -12,7 +12,7 @@ from textual.widgets import Button, Static
 
 from console.logs.text import safe_line, safe_text
 from console.screen.actions import ACTIONS, Scope
-from console.screen.panes.hosts import way_up
+from console.screen.panes.hosts import host_state, way_up
 from console.screen.panes.memory import memory_lines
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, badge
@@ -120,10 +120,10 @@ class HostDetails(_Reading):
 
     def text(self) -> Content:
         host, stage = self._host, self._picture.stage(self._host.rank)
-        active = host.status == "active" and host.progress > 0
+        state, _ = host_state(host, host.rank in self._picture.working)
         lines: list[tuple[str, str]] = [
             ("way up", f"{way_up(host)}  {' › '.join(STEPS)}"),
-            ("now", f"{host.step} {host.status}" + (f" {host.progress:.0%}" if active else "")),
+            ("now", state),
             ("doing", host.detail),
             ("command", host.command),
             ("rank", f"{host.phase or 'not started'}" + (f", pid {host.pid}" if host.pid else "")),
