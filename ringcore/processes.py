@@ -10,7 +10,6 @@ PROCESSES = {
     "reap": "ringcore.agent.reap",
     "rank": "ringcore.rank.command",
     "gateway": "ringcore.gateway.command",
-    "card": "ringcore.checkpoint.command",
     "convert": "ringcore.models.convert",
 }
 

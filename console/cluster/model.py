@@ -1,21 +1,18 @@
 """The model as the hosts have it: where it lies on each, and its card, read there without loading it."""
 
+import json
 from collections.abc import Sequence
-
-import msgspec
+from importlib import resources
 
 from console.cluster.host import Host
-from console.cluster.provision import Prepared
+from ringcore.checkpoint.survey import Tensor
+from ringcore.planning.card import make_card
 from ringcore.spec.card import ModelCard
-from ringcore.spec.errors import Failure, MlxringError, PlanError
+from ringcore.spec.errors import MlxringError, PlanError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.profile import Profile
 
-
-class _Answer(msgspec.Struct):
-    ok: bool
-    card: ModelCard | None = None
-    failure: Failure | None = None
+_SURVEY_SECONDS = 60.0  # headers of hundreds of files on a cold disk
 
 
 def model_path(path: str, facts: HostFacts) -> str:
@@ -33,26 +30,27 @@ def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     return "float32" if any(fact.os == "linux" for fact in facts) else "stored"
 
 
-async def read_card(host: Host, prepared: Prepared, path: str, dtype: str) -> ModelCard:
-    """Runs ``ringcore card`` on ``host``. Raises `PlanError` with what is wrong with the folder there."""
-    result = await host.run(
-        [prepared.python, "-m", "ringcore", "card", path, "--dtype", dtype],
-        env={"PYTHONPATH": prepared.code, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=60,
-    )
-    last = result.stdout.strip().rpartition("\n")[2]
+async def read_card(host: Host, facts: HostFacts, path: str, dtype: str) -> ModelCard:
+    """Surveys the folder on ``host``, with nothing installed there. Raises `PlanError` with what is wrong."""
+    python = facts.pythons[0].path if facts.pythons else "python3"
+    script = resources.files("ringcore.checkpoint").joinpath("survey.py").read_text()
+    result = await host.run([python, "-I", "-B", "-c", script, path], timeout=_SURVEY_SECONDS)
     try:
-        answer = msgspec.json.decode(last, type=_Answer)
-    except msgspec.MsgspecError:
+        answer = json.loads(result.stdout.strip().rpartition("\n")[2])
+        found = answer["ok"]
+    except (ValueError, TypeError, KeyError):
         raise PlanError(
             f"reading the model at {path} broke off: {(result.stderr or result.stdout).strip()[-300:]}",
-            "run `mlxring provision` again, then retry",
+            f"see that {python} works on this host",
             host=host.options.name,
         ) from None
-    if answer.card is None:
-        assert answer.failure is not None
-        raise MlxringError.at(answer.failure, host.options.name)
-    return answer.card
+    try:
+        if not found:
+            raise PlanError(answer["cause"], answer["remedy"])
+        tensors = [Tensor(name, kind, tuple(shape), size) for name, kind, shape, size in answer["tensors"]]
+        return make_card(path.rstrip("/").rpartition("/")[2], answer["config"], tensors, dtype)
+    except PlanError as error:
+        raise MlxringError.at(error.failure, host.options.name) from None
 
 
 def same_model(cards: Sequence[tuple[str, ModelCard]]) -> ModelCard:

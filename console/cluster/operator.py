@@ -76,7 +76,6 @@ class Operator:
 
     async def plan(self) -> Plan:
         await self.check()
-        await self._prepare()
         return await self._make_plan()
 
     async def provision(self) -> None:
@@ -86,8 +85,8 @@ class Operator:
     async def deploy(self) -> Plan:
         await self.check()
         self._refuse_running()
-        await self._prepare()
         plan = await self._make_plan()
+        await self._prepare()
         await self._deploy(plan)
         return plan
 
@@ -205,7 +204,7 @@ class Operator:
             name = host.options.name
             path = host.options.model or own_model or self.profile.model
             path = self._paths[name] = model_path(path, self.facts[name])
-            cards[name] = await read_card(host, self._prepared[name], path, dtype)
+            cards[name] = await read_card(host, self.facts[name], path, dtype)
 
         _raise_first(await self._each("weights", one))
         card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])

@@ -72,6 +72,7 @@ class EmbeddedServer:
             _, hanging = await asyncio.wait(self._commands, timeout=_END_SECONDS)
             for command in hanging:
                 command.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
         await self._acceptor.wait_closed()
 
     def _serve(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
@@ -91,9 +92,7 @@ class EmbeddedServer:
             process.stderr.write(b"this host runs commands only\n")
             process.exit(1)
             return
-        channel = (
-            process.channel
-        )  # None once the connection is lost, which may be before the child has started
+        channel = process.channel  # it is None once the connection is lost, and a child takes time to start
         child = await asyncio.create_subprocess_exec(
             self._environment.get("SHELL", "/bin/sh"),
             "-c",
@@ -116,6 +115,7 @@ class EmbeddedServer:
         try:
             await asyncio.wait({gone, ended}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
+                ended.result()  # raises when a pump broke: the child would go on, and write, for nobody
                 _report(process, await child.wait())
         finally:
             _kill_group(child.pid)

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import prod
 
+from ringcore.checkpoint.survey import Tensor
 from ringcore.planning.kv import Config, family, integer, kv_elements
 from ringcore.planning.needs import ITEM_BYTES
-from ringcore.spec.card import LayerCard, ModelCard, Tensor
+from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
 
 DTYPES = ("stored", *ITEM_BYTES)

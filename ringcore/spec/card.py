@@ -1,17 +1,6 @@
 """What a model weighs: read from ``config.json`` and safetensors headers, without loading a tensor."""
 
-from typing import NamedTuple
-
 from msgspec import Struct
-
-
-class Tensor(NamedTuple):
-    """One entry of a safetensors header. ``dtype`` in its words (``BF16``); ``nbytes`` as stored."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
 
 
 class LayerCard(Struct, frozen=True):

@@ -15,11 +15,11 @@ import msgspec
 import psutil
 
 from ringcore.agent.rundir import ProcessId, RunDir
-from ringcore.checkpoint.command import read_card
 from ringcore.spec.control import Attach, Happened, StopRing, Welcome, agent_to_console, line
 from ringcore.spec.deployment import DEPLOYMENT_FILE, SECRET_FILE, Deployment, Member
 from ringcore.spec.events import Event, Recorded
 from ringcore.spec.plan import Plan
+from tests.checkpoint.files import read_card
 from tests.ring.harness import REPOSITORY, free_ports, make_plan, until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONSAFEPATH": "1"}

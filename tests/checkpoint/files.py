@@ -1,9 +1,13 @@
-"""Safetensors files written by hand, right and wrong, without mlx."""
+"""Safetensors files written by hand, right and wrong, without mlx; the card of a folder on this machine."""
 
 import json
 import struct
 from pathlib import Path
 from typing import Any
+
+from ringcore.checkpoint.survey import Tensor, survey
+from ringcore.planning.card import make_card
+from ringcore.spec.card import ModelCard
 
 WIDTH = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "U8": 1, "F8_E4M3": 1, "I64": 8}
 
@@ -47,3 +51,9 @@ def index(folder: Path, weight_map: Any) -> None:
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"metadata": {}, "weight_map": weight_map})
     )
+
+
+def read_card(folder: Path, dtype: str) -> ModelCard:
+    """What the console makes of a host's survey of ``folder``."""
+    found = survey(folder)
+    return make_card(folder.name, found["config"], [Tensor(*entry) for entry in found["tensors"]], dtype)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.models.cache import KVCache
 
-from ringcore.checkpoint.command import read_card
 from ringcore.models.load import check_resident, load_stage
 from ringcore.planning.needs import cache_tokens
 from ringcore.planning.plan import make_plan
 from ringcore.spec.plan import Plan
 from ringcore.spec.units import GIB
+from tests.checkpoint.files import read_card
 from tests.models.small import ARCHITECTURES, build
 from tests.planning.worlds import facts, hosts, profile
 

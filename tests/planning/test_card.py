@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from ringcore.checkpoint.survey import Tensor
 from ringcore.planning.card import make_card
 from ringcore.planning.kv import kv_elements
-from ringcore.spec.card import ModelCard, Tensor
+from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 
 WIDTH = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "F8_E4M3": 1}

@@ -1,17 +1,19 @@
-"""Safetensors headers of a model folder: each tensor's name, dtype and shape, without reading its data.
+"""What a model folder holds: its config, and each tensor's name, dtype and shape, without reading its data.
 
-Standard library only, so that any host can do it. Format: https://github.com/huggingface/safetensors
-(8 bytes length, little endian; JSON header; data).
+This file is also sent to hosts as text and run there (``python -c TEXT FOLDER``) before anything is
+installed: standard library only, nothing of this project, Python 3.8. It prints one JSON line,
+``{"ok": true, "config": {...}, "tensors": [[name, dtype, shape, bytes], ...]}`` or ``{"ok": false, "cause":
+..., "remedy": ...}``. Format of the files: https://github.com/huggingface/safetensors (8 bytes length,
+little endian; JSON header; data).
 """
+
+from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import sys
 from pathlib import Path
-from typing import Any
-
-from ringcore.spec.card import Tensor
-from ringcore.spec.errors import PlanError
+from typing import Any, Iterator, NamedTuple  # noqa: UP035 - collections.abc's is no generic in 3.8
 
 INDEX = "model.safetensors.index.json"
 _AGAIN = "copy the file to this host again"
@@ -24,20 +26,62 @@ _BITS = {
 }  # fmt: skip
 
 
+class Tensor(NamedTuple):
+    """One entry of a header. ``dtype`` in the format's words (``BF16``); ``nbytes`` as stored."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+class Unreadable(Exception):
+    """The folder is no whole model. Becomes a ``PlanError`` where that is known."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+def survey(folder: Path) -> dict[str, Any]:
+    """The answer for ``folder``. Raises `Unreadable`."""
+    try:
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "is not there"
+            raise Unreadable(
+                f"the model folder {folder} {what}", "copy the model there, or correct `model` in the profile"
+            )
+        return {"ok": True, "config": json_object(folder / "config.json"), "tensors": read_tensors(folder)}
+    except OSError as error:
+        raise Unreadable(
+            f"the model folder {folder} cannot be read: {error.strerror or error}", "check its permissions"
+        ) from None
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        answer = survey(Path(arguments[0]).expanduser())
+    except Unreadable as error:
+        answer = {"ok": False, "cause": error.cause, "remedy": error.remedy}
+    sys.stdout.write(json.dumps(answer, separators=(",", ":")) + "\n")
+    return 0
+
+
 def read_tensors(folder: Path) -> list[Tensor]:
     """All tensors of the model in ``folder``, sorted by name: those of its index, else of
     ``model*.safetensors``.
 
-    Raises `PlanError` naming the file: none there, one of the index missing, damaged or cut short.
+    Raises `Unreadable` naming the file: none there, one of the index missing, damaged or cut short.
     """
     wanted = _read_index(folder / INDEX)
     files = [folder / name for name in sorted(set(wanted.values()))]
     files = files or sorted(folder.glob("model*.safetensors"))
     if not files:
-        raise PlanError(f"no model*.safetensors in {folder}", "copy the whole model folder to this host")
+        raise Unreadable(f"no model*.safetensors in {folder}", "copy the whole model folder to this host")
     missing = [file.name for file in files if not file.exists()]
     if missing:
-        raise PlanError(
+        raise Unreadable(
             f"{len(missing)} of {len(files)} weight files are missing in {folder}: {', '.join(missing[:3])}",
             "copy the missing files to this host",
         )
@@ -48,7 +92,7 @@ def read_tensors(folder: Path) -> list[Tensor]:
                 found[tensor.name] = tensor
     for name, file in wanted.items():
         if name not in found:
-            raise PlanError(f"{folder / file} lacks {name}, which the index places there", _AGAIN)
+            raise Unreadable(f"{folder / file} lacks {name}, which the index places there", _AGAIN)
     return [found[name] for name in sorted(found)]
 
 
@@ -58,12 +102,12 @@ def _read_index(path: Path) -> dict[str, str]:
         return {}
     names = json_object(path).get("weight_map")
     if not isinstance(names, dict) or not all(_is_file_name(name) for name in names.values()):
-        raise PlanError(f"{path} has no weight_map of file names", _AGAIN)
+        raise Unreadable(f"{path} has no weight_map of file names", _AGAIN)
     return names
 
 
 def read_header(path: Path) -> Iterator[Tensor]:
-    """The tensors of one file. Raises `PlanError` when it cannot be read, is damaged, or ends too early."""
+    """The tensors of one file. Raises `Unreadable` when it cannot be read, is damaged, or ends too early."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -72,7 +116,7 @@ def read_header(path: Path) -> Iterator[Tensor]:
                 raise _damaged(path, f"a header of {length} bytes does not fit in its {size} bytes")
             header = json.loads(file.read(length))
     except OSError as error:
-        raise PlanError(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
+        raise Unreadable(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
     except (ValueError, RecursionError):
         raise _damaged(path, "its header is no JSON") from None
     if not isinstance(header, dict):
@@ -84,17 +128,17 @@ def read_header(path: Path) -> Iterator[Tensor]:
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``. Raises `PlanError` when it is not there or is none."""
+    """The JSON object in ``path``. Raises `Unreadable` when it is not there or is none."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise PlanError(f"no {path.name} in {path.parent}", "name the folder of an MLX model") from None
+        raise Unreadable(f"no {path.name} in {path.parent}", "name the folder of an MLX model") from None
     except OSError as error:
-        raise PlanError(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
+        raise Unreadable(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path} is not valid JSON: {error}", _AGAIN) from None
+        raise Unreadable(f"{path} is not valid JSON: {error}", _AGAIN) from None
     if not isinstance(value, dict):
-        raise PlanError(f"{path} holds no JSON object", _AGAIN)
+        raise Unreadable(f"{path} holds no JSON object", _AGAIN)
     return value
 
 
@@ -118,5 +162,9 @@ def _is_file_name(name: object) -> bool:
     return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
 
 
-def _damaged(path: Path, why: str) -> PlanError:
-    return PlanError(f"{path} is damaged: {why}", _AGAIN)
+def _damaged(path: Path, why: str) -> Unreadable:
+    return Unreadable(f"{path} is damaged: {why}", _AGAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringcore.checkpoint.headers import read_header, read_tensors
-from ringcore.spec.card import Tensor
-from ringcore.spec.errors import PlanError
+from ringcore.checkpoint.survey import Tensor, Unreadable, read_header, read_tensors
 from tests.checkpoint.files import header, index, write, write_raw
 
 TWO = {"b": ("F32", (2, 3)), "a": ("BF16", (4,))}
@@ -18,14 +16,14 @@ TWO = {"b": ("F32", (2, 3)), "a": ("BF16", (4,))}
 
 def refused(path: Path, remedy: str = "again") -> str:
     """The cause, which must name ``path``; ``path`` a folder or a file."""
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(Unreadable) as caught:
         if path.is_dir():
             read_tensors(path)
         else:
             list(read_header(path))
-    assert str(path) in caught.value.failure.cause
-    assert remedy in caught.value.failure.remedy
-    return caught.value.failure.cause
+    assert str(path) in caught.value.cause
+    assert remedy in caught.value.remedy
+    return caught.value.cause
 
 
 def test_tensors_come_sorted_by_name_with_their_bytes(tmp_path: Path) -> None:
@@ -157,7 +155,7 @@ def test_bytes_that_do_not_fit_the_shape_are_told(tmp_path: Path, offsets: list[
 
 def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").mkdir()
-    with pytest.raises(PlanError, match="cannot be read"):
+    with pytest.raises(Unreadable, match="cannot be read"):
         read_tensors(tmp_path)
 
 
@@ -173,7 +171,7 @@ def test_whatever_byte_is_changed_the_answer_is_tensors_or_a_plan_error(
     path.write_bytes(raw)
     try:
         found = list(read_header(path))
-    except PlanError as error:
+    except Unreadable as error:
         assert str(path) in error.failure.cause
     else:
         assert all(isinstance(tensor.name, str) and tensor.nbytes >= 0 for tensor in found)
