@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from console.cluster.model import model_path, read_card, ring_dtype, same_model
-from console.cluster.provision import Prepared
 from console.cluster.ssh import SshHost
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
+from ringcore.spec.facts import PythonFound
 from ringcore.spec.profile import Profile, RingOptions
 from tests.cluster.reach import options
 from tests.cluster.test_needs import FACTS
@@ -29,7 +29,7 @@ CARD = ModelCard(
     dtype="float32",
     revision="aaaa",
 )
-HERE = Prepared("/nowhere", sys.executable, str(Path(__file__).parents[2]))
+HERE = msgspec.structs.replace(FACTS, pythons=(PythonFound(sys.executable, (3, 11, 7)),))
 
 
 def profile(model: str, **ring: str) -> Profile:
@@ -55,16 +55,17 @@ def test_hosts_with_different_models_are_told_apart_by_name() -> None:
         same_model([("one", CARD), ("two", CARD), ("three", other)])
 
 
-async def test_the_card_is_read_on_the_host_without_loading_the_model(
-    host: SshHost, demo_model_path: Path
+async def test_the_card_is_read_on_the_host_without_loading_or_installing_anything(
+    host: SshHost, demo_model_path: Path, tmp_path: Path
 ) -> None:
     card = await read_card(host, HERE, str(demo_model_path), "float32")
     assert (card.architecture, len(card.layers), card.dtype) == ("llama", 30, "float32")
+    assert not list((tmp_path / "home").iterdir())
 
 
 async def test_a_folder_of_the_same_name_in_the_users_home_is_not_run(host: SshHost, tmp_path: Path) -> None:
-    (tmp_path / "home" / "ringcore").mkdir()
-    (tmp_path / "home" / "ringcore" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    (tmp_path / "home" / "json").mkdir()
+    (tmp_path / "home" / "json" / "__init__.py").write_text("raise SystemExit('the wrong one')")
     with pytest.raises(PlanError) as caught:
         await read_card(host, HERE, "/no/such/model", "float32")
     assert "wrong one" not in str(caught.value)
@@ -77,7 +78,7 @@ async def test_a_folder_that_is_not_there_is_a_plan_error_of_that_host(host: Ssh
 
 
 async def test_a_card_that_cannot_be_read_quotes_what_was_said(host: SshHost) -> None:
-    broken = Prepared("/nowhere", "/bin/ls", "/nowhere")
-    with pytest.raises(PlanError, match=r"broke off: .*ls") as caught:
+    broken = msgspec.structs.replace(FACTS, pythons=(PythonFound("/bin/ls", (3, 12, 0)),))
+    with pytest.raises(PlanError, match=r"broke off: (.|\n)*cannot access '/m'") as caught:
         await read_card(host, broken, "/m", "float32")
     assert caught.value.failure.host == "h1"
