@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ringcore.engine.scheduler import Bounds, Choice, Running, Situation, next_step
 
@@ -91,16 +92,24 @@ def test_of_those_that_are_ready_the_one_that_waited_longest_goes(now: Situation
 @given(situations(), bounds)
 def test_after_one_kind_the_other_goes_when_it_can(now: Situation, limits: Bounds) -> None:
     choice = next_step(now, limits)
-    if not choice or choice.kind == "open" or choice.kind != now.last:
+    if not choice or choice.kind != now.last:
         return
-    turned = Situation(
-        queued=0, running=now.running, decode_in_flight=now.decode_in_flight,
-        prefill_in_flight=now.prefill_in_flight, prompt_tokens_in_flight=now.prompt_tokens_in_flight,
-        last="decode" if now.last == "prefill" else "prefill",
-    )  # fmt: skip
-    other = next_step(turned, limits)
-    assert other is not None
-    assert other.kind == choice.kind, "the other kind could have gone"
+    if choice.kind == "prefill":
+        running = tuple(structs.replace(sequence, prompt_left=0) for sequence in now.running)
+        others = structs.replace(now, running=running)
+    else:
+        running = tuple(structs.replace(sequence, ready=False) for sequence in now.running)
+        # At least one decode in flight: an answer still runs.
+        others = structs.replace(now, running=running, decode_in_flight=max(1, now.decode_in_flight))
+    assert next_step(others, limits) is None, "the other kind could have gone"
+
+
+def test_prefill_and_decode_take_turns() -> None:
+    running = waiting(0, 50, ready=True)
+    kinds = [
+        next_step(Situation(queued=0, running=running, last=last), BOUNDS) for last in ("prefill", "decode")
+    ]
+    assert [choice and choice.kind for choice in kinds] == ["decode", "prefill"]
 
 
 def test_chunks_of_a_prompt_follow_each_other_until_the_pipe_is_full() -> None:
