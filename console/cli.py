@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.configure(subparser)
         return int(module.run(parser.parse_args(given)))
     except MlxringError as error:
-        sys.stderr.write(f"mlxring: {error}\n")
+        from console.logs.text import safe_text  # it may tell what a host said
+
+        sys.stderr.write(f"mlxring: {safe_text(str(error))}\n")
         return error.failure.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("mlxring: interrupted\n")

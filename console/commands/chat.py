@@ -5,6 +5,7 @@ import asyncio
 import sys
 
 from console.commands.runtime import Session, answer, configure_profile, with_cluster
+from console.logs.text import safe_piece
 from console.ports import ChatDelta, ChatMessage
 from ringcore.spec.errors import ApiError, MlxringError, RingError
 
@@ -57,7 +58,7 @@ async def ask(session: Session, messages: list[ChatMessage], *, echo: bool) -> t
             text += delta.text
             last = delta
             if echo:
-                sys.stdout.write(delta.text)
+                sys.stdout.write(safe_piece(delta.text))
                 sys.stdout.flush()
     except ApiError as error:
         if text and echo:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from console.commands.runtime import Session, answer, configure_profile, printable, say, with_cluster
+from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
+from console.logs.text import safe_line, safe_text
 from ringcore.spec.errors import MlxringError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.units import format_bytes
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
                 say(f"{host.rank}  {host.name:<12} {_line(known) if known else 'not reached'}")
             for host in session.state.hosts:
                 if host.failure:
-                    say(f"\n{printable(host.failure.cause)}\n  remedy: {printable(host.failure.remedy)}")
+                    say(f"\n{safe_text(str(host.failure))}")
         return failure.exit_code if failure else 0
 
     return with_cluster(arguments, act)
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _line(facts: HostFacts) -> str:
     python = facts.pythons[0].path if facts.pythons else "no python"
-    return printable(
+    return safe_line(
         f"{facts.os} {facts.arch}  {facts.cores} cores  "
         f"{format_bytes(facts.available_memory_bytes)} of {format_bytes(facts.total_memory_bytes)} free  "
         f"disk {format_bytes(facts.disk_free_bytes)}  {python}"

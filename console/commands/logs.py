@@ -4,7 +4,8 @@ import argparse
 import sys
 import time
 
-from console.commands.runtime import Session, configure_profile, printable, with_cluster
+from console.commands.runtime import Session, configure_profile, with_cluster
+from console.logs.text import safe_line
 from ringcore.spec.events import LogLine, Recorded, recorded_encoder
 
 
@@ -40,6 +41,6 @@ def _print(record: Recorded, arguments: argparse.Namespace) -> None:
         who = event.source if event.rank is None else f"{event.source} {event.rank}"
         sys.stdout.write(
             f"{clock}.{int(record.time % 1 * 1000):03d} {record.host:<12} {who:<8} "
-            f"{event.level:<7} {printable(event.text)}\n"
+            f"{event.level:<7} {safe_line(event.text)}\n"
         )
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.logs.text import safe_line
 from console.state import ClusterState, apply, initial
 from ringcore.spec.events import HostStep, LogLine, RankChanged, Recorded, RingChanged
 
@@ -53,14 +54,9 @@ class Progress:
         elif isinstance(event, RingChanged):
             text = f"ring      {event.phase} {event.api_url}"
         elif isinstance(event, LogLine) and event.level == "ERROR":
-            text = f"log       {printable(event.text)}"
+            text = f"log       {safe_line(event.text)}"
         if text:
-            sys.stderr.write(f"{record.host:<12} {printable(text).rstrip()}\n")
-
-
-def printable(text: str) -> str:
-    """Text from a host with control characters shown, so that it cannot drive the terminal."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
+            sys.stderr.write(f"{record.host:<12} {safe_line(text).rstrip()}\n")
 
 
 def with_cluster(

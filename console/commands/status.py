@@ -2,7 +2,8 @@
 
 import argparse
 
-from console.commands.runtime import Session, answer, configure_profile, printable, say, with_cluster
+from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
+from console.logs.text import safe_text
 from console.state import ClusterState
 from ringcore.spec.errors import NotRunning, RingError
 from ringcore.spec.units import format_bytes
@@ -48,5 +49,5 @@ def table(state: ClusterState) -> str:
         )
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:
-        lines += ["", *map(printable, str(failure).splitlines())]
+        lines += ["", safe_text(str(failure))]
     return "\n".join(lines)
