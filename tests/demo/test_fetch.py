@@ -120,7 +120,9 @@ async def test_a_conversion_that_fails_says_why(pretend, tmp_path: Path) -> None
 async def test_a_file_that_is_no_model_is_refused_without_a_traceback(tmp_path: Path) -> None:
     bad = tmp_path / "a.gguf"
     await asyncio.to_thread(bad.write_bytes, b"no model")
-    with pytest.raises(ProvisionError, match=r"converting the model failed: a\.gguf cannot be read") as caught:
+    with pytest.raises(
+        ProvisionError, match=r"converting the model failed: a\.gguf cannot be read"
+    ) as caught:
         await convert_model(bad, tmp_path / "made", nothing)
     assert "Traceback" not in str(caught.value)
     assert not (tmp_path / "made").exists()
