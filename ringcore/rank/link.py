@@ -56,7 +56,7 @@ def max_prompt_tokens(stages: int, sequences: int) -> int:
 
 
 class Wire(Protocol):
-    """Arrays to and from the two neighbours, in order; evaluated on return. Raises ``RuntimeError``."""
+    """Arrays to and from the two neighbours, in order; evaluated on return. Raises `RingError`."""
 
     def send(self, array: mx.array) -> None: ...
 
