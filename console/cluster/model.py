@@ -15,11 +15,6 @@ from ringcore.spec.profile import Profile
 _SURVEY_SECONDS = 60.0  # headers of hundreds of files on a cold disk
 
 
-def model_path(path: str, facts: HostFacts) -> str:
-    """A model's folder on one host, ``~`` expanded by that host's own home."""
-    return facts.home + path[1:] if path == "~" or path.startswith("~/") else path
-
-
 def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     """The dtype of floating tensors on every rank, ``stored`` for as the checkpoint has them.
 

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from console.chat import stream_chat
 from console.cluster.deploy import deployments, start_agent, write_run
-from console.cluster.facts import gather_facts
+from console.cluster.facts import expanded, gather_facts
 from console.cluster.host import Host
-from console.cluster.model import model_path, read_card, ring_dtype, same_model
+from console.cluster.model import read_card, ring_dtype, same_model
 from console.cluster.provision import Prepared, provision
 from console.cluster.steps import emit_for, host_step
 from console.cluster.stop import purge_home, reap
@@ -203,7 +203,7 @@ class Operator:
         async def one(host: Host) -> None:
             name = host.options.name
             path = host.options.model or own_model or self.profile.model
-            path = self._paths[name] = model_path(path, self.facts[name])
+            path = self._paths[name] = expanded(path, self.facts[name].home)
             cards[name] = await read_card(host, self.facts[name], path, dtype)
 
         _raise_first(await self._each("weights", one))

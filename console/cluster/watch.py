@@ -15,6 +15,8 @@ from ringcore.spec.events import Recorded, RingChanged
 
 _LAST_WORDS_SECONDS = 4.0  # for agents to say how they ended
 _STOP_SECONDS = 15.0
+_CATCH_UP_SECONDS = 5.0
+_MOST_GATHERED = 100_000  # some 100 MB
 
 
 class Watch:
@@ -28,9 +30,14 @@ class Watch:
         self._following: dict[str, asyncio.Task[bool]] = {}
         self._ring: RingChanged | None = None
         self._moved = asyncio.Event()
+        self._gathered: list[Recorded] | None = None  # while journals are replayed
 
     async def follow(self, hosts: Sequence[Host]) -> list[MlxringError]:
-        """Emit events of every host until its agent ends; at once where none runs."""
+        """Emit events of every host until its agent ends; at once where none runs.
+
+        What the journals hold already comes first, in one order by time.
+        """
+        await self._catch_up(hosts)
         tasks = [self._follow(host) for host in hosts]
         try:
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -39,9 +46,36 @@ class Watch:
         return [result for result in results if isinstance(result, MlxringError)]
 
     async def replay(self, hosts: Sequence[Host]) -> bool:
-        """Emit what every journal holds now. True while the leader's agent runs."""
-        running = await asyncio.gather(*(self._follower(host).replay() for host in hosts))
-        return any(runs for host, runs in zip(hosts, running, strict=True) if self._leads(host))
+        """Emit what every journal holds now, in one order by time. True while the leader's agent runs.
+
+        Raises `HostError` when a connection breaks meanwhile.
+        """
+        running = False
+        for host, task in zip(hosts, await self._catch_up(hosts), strict=True):
+            running |= await task and self._leads(host)
+        return running
+
+    async def _catch_up(self, hosts: Sequence[Host]) -> list["asyncio.Task[bool]"]:
+        """Replay every journal. A host that is slow holds the others' events back for a moment only."""
+        self._gathered = []
+        tasks = [asyncio.create_task(self._follower(host).replay()) for host in hosts]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=_CATCH_UP_SECONDS)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        finally:
+            self._emit_gathered()
+            self._gathered = None
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks
+
+    def _emit_gathered(self) -> None:
+        gathered, self._gathered = self._gathered or [], []
+        for record in sorted(gathered, key=lambda record: record.time):
+            self._pass_on(record)
 
     async def serving(self, hosts: Sequence[Host]) -> None:
         """Follow every host until the ring serves. Raises its failure, or `HostError` without the leader."""
@@ -109,6 +143,14 @@ class Watch:
                 task.exception()  # seen: nobody else will ask
 
     def _take(self, record: Recorded) -> None:
+        if self._gathered is None:
+            self._pass_on(record)
+            return
+        self._gathered.append(record)
+        if len(self._gathered) > _MOST_GATHERED:
+            self._emit_gathered()
+
+    def _pass_on(self, record: Recorded) -> None:
         if isinstance(record.event, RingChanged):
             self._ring = record.event
             self._moved.set()

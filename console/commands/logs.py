@@ -17,14 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def act(session: Session) -> int:
-        kept: list[Recorded] = []
-        session.watchers.append(kept.append)
-        await session.operator.replay()
-        for record in sorted(kept, key=lambda record: record.time):
-            _print(record, arguments)
-        if arguments.follow:
-            session.watchers[:] = [lambda record: _print(record, arguments)]
-            await session.operator.follow()
+        session.watchers.append(lambda record: _print(record, arguments))
+        await (session.operator.follow() if arguments.follow else session.operator.replay())
         return 0
 
     return with_cluster(arguments, act, quiet=True)

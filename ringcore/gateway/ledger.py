@@ -18,6 +18,7 @@ from ringcore.spec.engine import Cancel, Finished, Refused, Sampling, Started, S
 from ringcore.spec.events import RequestChanged
 
 ENGINE_ANSWER_SECONDS = 1.0
+REPORT_SECONDS = 1.0
 
 
 class Lost(Struct, frozen=True):
@@ -41,7 +42,7 @@ class Request:
         self.received = 0  # tokens
         self.queue: asyncio.Queue[Arrival] = asyncio.Queue()
         self._began = time.monotonic()
-        self._first = self._last = 0.0
+        self._first = self._last = self._told = 0.0
 
     async def settle(self) -> None:
         """Wait for rank 0's first word, a refusal perhaps, but not for a place in its queue."""
@@ -56,6 +57,13 @@ class Request:
         if not self.received:
             self._first = self._last
         self.received += 1
+
+    def due(self) -> bool:
+        """It is time to tell how it goes: at the first token, then every `REPORT_SECONDS`."""
+        if self.received > 1 and self._last - self._told < REPORT_SECONDS:
+            return False
+        self._told = self._last
+        return True
 
     def event(self, phase: Literal["queued", "running", "done", "cancelled", "failed"]) -> RequestChanged:
         between = self._last - self._first
@@ -127,7 +135,7 @@ class Ledger:
             self._report(request.event("running"))
             return
         if isinstance(message, Token):
-            if request.received == 1:
+            if request.due():
                 self._report(request.event("running"))
         elif isinstance(message, Refused) or message.reason == "cancelled":
             self._report(request.event("failed"))

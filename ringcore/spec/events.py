@@ -87,7 +87,8 @@ class MemoryUsed(_Event, frozen=True, tag="memory"):
 
 
 class RequestChanged(_Event, frozen=True, tag="request"):
-    """A request at the gateway. Times in seconds. Sent when it starts, at the first token, at the end."""
+    """A request at the gateway. Times in seconds. Sent when it starts, at the first
+    token, every second while tokens come, at the end."""
 
     id: str
     phase: Literal["queued", "running", "done", "cancelled", "failed"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.cluster.facts import gather_facts, read_facts
+from console.cluster.facts import expanded, gather_facts, read_facts
 from console.cluster.host import Completed
 from console.cluster.ssh import SshHost
 from ringcore.spec.errors import HostError
@@ -193,3 +193,9 @@ async def test_facts_take_one_round_trip_and_little_time(tmp_path: Path) -> None
         await gather_facts(host)
         assert time.monotonic() - began < 1
         assert len(commands) == 1
+
+
+def test_the_tilde_is_each_hosts_own_home() -> None:
+    assert expanded("~/models/m", "/home/op") == "/home/op/models/m"
+    assert expanded("/models/m", "/home/op") == "/models/m"
+    assert expanded("/models/~/m", "/home/op") == "/models/~/m"

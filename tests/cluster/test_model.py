@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from console.cluster.model import model_path, read_card, ring_dtype, same_model
+from console.cluster.model import read_card, ring_dtype, same_model
 from console.cluster.ssh import SshHost
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
@@ -34,12 +34,6 @@ HERE = msgspec.structs.replace(FACTS, pythons=(PythonFound(sys.executable, (3, 1
 
 def profile(model: str, **ring: str) -> Profile:
     return Profile(name="r", model=model, hosts=(options(),), ring=RingOptions(**ring))  # type: ignore[arg-type]
-
-
-def test_the_tilde_is_each_hosts_own_home() -> None:
-    assert model_path("~/models/m", FACTS) == "/home/op/models/m"
-    assert model_path("/models/m", FACTS) == "/models/m"
-    assert model_path("/models/~/m", FACTS) == "/models/~/m"
 
 
 def test_one_linux_host_makes_the_ring_float32_unless_the_profile_says_otherwise() -> None:
