@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo install check lint types imports test test-all lock clean
+.PHONY: demo install check lint types imports test test-all lock picture clean
 
 demo: install
 	@$(BIN)/mlxring demo $(ARGS)
@@ -32,6 +32,9 @@ test: install
 
 test-all: install
 	$(BIN)/pytest -m ''
+
+picture: install
+	$(BIN)/python -m docs.picture
 
 # One resolution for every platform; the hosts' list is the rank's part of it.
 lock:

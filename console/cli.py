@@ -83,7 +83,7 @@ def _parsers(name: str | None) -> tuple[argparse.ArgumentParser, argparse.Argume
         usage="mlxring PROFILE | mlxring COMMAND ...",
     )
     parser.add_argument("--version", action="version", version=f"mlxring {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="mlxring")
     wanted = parser
     for each, (summary, _) in COMMANDS.items():
         subparser = commands.add_parser(each, help=summary, description=summary)
