@@ -48,6 +48,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     phase: RankPhase | None = None
     phase_progress: float = 0.0
     pid: int = 0
+    computes_with: str = ""  # device and BLAS, as the rank itself found them
     steps: int = 0
     step_rate: float = 0.0
     busy_share: float = 0.0  # of the time, in compute
@@ -153,6 +154,7 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
         detail=event.detail,
         command="",
         pid=event.pid or host.pid,
+        computes_with=event.computes_with or host.computes_with,
     )
     match event.phase:
         case "ready":
@@ -165,7 +167,9 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
         case "stopped":
             return structs.replace(_quiet(host), status="failed" if host.failure else "waiting")
         case "starting":
-            host = structs.replace(_quiet(host), pid=event.pid, steps=0, count=None)
+            host = structs.replace(
+                _quiet(host), pid=event.pid, computes_with=event.computes_with, steps=0, count=None
+            )
         case _:
             pass
     return structs.replace(host, step="start", status="active", progress=event.progress, failure=None)
@@ -180,7 +184,9 @@ def _agent_lost(host: HostView, event: AgentLost) -> HostView:
 
 
 def _quiet(host: HostView) -> HostView:
-    return structs.replace(host, step_rate=0.0, busy_share=0.0, link_share=0.0, memory=None, pid=0)
+    return structs.replace(
+        host, step_rate=0.0, busy_share=0.0, link_share=0.0, memory=None, pid=0, computes_with=""
+    )
 
 
 def _step_count(host: HostView, event: StepCount, time: float) -> HostView:

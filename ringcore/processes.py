@@ -8,7 +8,7 @@ PROCESSES = {
     "agent": "ringcore.agent.command",
     "attach": "ringcore.agent.attach",
     "reap": "ringcore.agent.reap",
-    "rank": "ringcore.rank.command",
+    "rank": "ringcore.rank.start",
     "gateway": "ringcore.gateway.command",
     "convert": "ringcore.models.convert",
 }

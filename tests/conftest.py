@@ -1,12 +1,21 @@
-"""What several folders of tests share: the real demo model, made once into the user's cache."""
+"""What several folders of tests share: the real demo model, made once into the user's cache.
+
+What a ring is compared with is computed in the tests' own process: on the BLAS of the ranks, with as
+many threads as theirs, because sums in float32 depend on how they are cut.
+"""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
 from console.demo.cache import user_cache
 from console.demo.model import demo_model
+from ringcore.rank.blas import prefer_openblas
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+prefer_openblas()
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def table(state: ClusterState) -> str:
         f"{ready}/{len(state.hosts)} ranks  {state.tokens_per_second:.1f} tok/s  "
         f"TTFT {state.first_token_seconds:.2f} s  {state.api_url}",
         "",
-        "rank  host          phase      layers     steps   resident    weights         KV",
+        "rank  host          phase      layers     steps   resident    weights         KV  computes with",
     ]
     for host in state.hosts:
         shard = state.plan.stages[host.rank].shard if state.plan else None
@@ -46,6 +46,7 @@ def table(state: ClusterState) -> str:
         row = "  ".join(f"{format_bytes(size):>9}" for size in sizes)
         lines.append(
             f"{host.rank:>4}  {host.name:<12}  {host.phase or '-':<9}  {layers:<8} {host.steps:>7}  {row}"
+            f"  {safe_text(host.computes_with) or '-'}"
         )
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:

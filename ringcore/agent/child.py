@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,9 +45,17 @@ class Child:
 
     @classmethod
     async def start(
-        cls, role: str, arguments: Sequence[str], folder: Path, log: Path, hear: Hear, say: Print
+        cls,
+        role: str,
+        arguments: Sequence[str],
+        folder: Path,
+        log: Path,
+        hear: Hear,
+        say: Print,
+        environment: Mapping[str, str] | None = None,
     ) -> "Child":
-        """``python -m ringcore ROLE ARGUMENTS --control-fd N`` in ``folder``. Raises ``OSError``."""
+        """``python -m ringcore ROLE ARGUMENTS --control-fd N`` in ``folder``, with ``environment`` beside
+        the agent's own. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -58,7 +66,10 @@ class Child:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
                     pass_fds=(theirs.fileno(),),
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
+                    env={
+                        **os.environ, **(environment or {}),
+                        "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
+                    },
                 )  # fmt: skip
             except BaseException:
                 ours.close()

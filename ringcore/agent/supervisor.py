@@ -4,6 +4,7 @@ Knows one process. What the ring as a whole makes of it is decided elsewhere.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from msgspec import structs
 
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
+from ringcore.agent.threads import thread_variables, usable_cores
 from ringcore.spec.control import ChildToAgent, Fatal, Join, Say, Wake, WakeAll
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, RingError
@@ -61,8 +63,11 @@ class Supervisor:
             return
         arguments = ["--run", ".", "--rank", str(rank), "--epoch", str(epoch)]
         log = self._folder / f"rank-{rank}.log"
+        threads = thread_variables(self._deployment, os.environ, usable_cores())
         try:
-            self._child = await Child.start("rank", arguments, self._folder, log, self._hear, self._print)
+            self._child = await Child.start(
+                "rank", arguments, self._folder, log, self._hear, self._print, threads
+            )
         except OSError as error:
             cause = f"the rank's process cannot be started: {error.strerror or error}"
             self._failed(self._failure(cause, "see that this host has memory and processes to spare"))

@@ -22,6 +22,7 @@ from ringcore.engine.scheduler import Bounds
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.rank import group
+from ringcore.rank.blas import REMEDY, blas_in_use, prefer_openblas
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
 from ringcore.rank.header import Format
@@ -96,10 +97,7 @@ def _deployment(rank: int) -> Deployment:
 
 
 def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
-    control.phase("starting")
-    control.say(
-        f"rank {deployment.rank} of {len(deployment.members)}, epoch {epoch}, mlx on {mx.default_device()}"
-    )
+    _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
     executor = Executor(stage)
     report = Report(control, executor, stage.weight_bytes)
@@ -115,6 +113,23 @@ def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> 
         control.phase("ready")
         work(link, executor, control, report)
         control.phase("stopping")
+
+
+def _introduce(deployment: Deployment, epoch: int, control: Control) -> None:
+    """Who this is and what it computes with: what is loaded in this process, not what was meant to be."""
+    on_cpu = mx.default_device().type == mx.DeviceType.cpu
+    blas = blas_in_use() if on_cpu else None
+    control.phase("starting", computes_with=f"cpu, {blas}" if blas else "gpu")
+    control.say(
+        f"rank {deployment.rank} of {len(deployment.members)}, epoch {epoch}, "
+        f"mlx {getattr(mx, '__version__', '?')} on {f'cpu, BLAS {blas}' if blas else 'gpu'}"
+    )
+    if blas and not blas.fast:
+        why = prefer_openblas() or "another was chosen"
+        control.say(
+            f"products with dense weights take 10 to 20 times as long on the {blas.name}: {why}; {REMEDY}",
+            "WARNING",
+        )
 
 
 def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:

@@ -52,7 +52,13 @@ class Control:
         self.send(Say(level=level, text=text))
 
     def phase(
-        self, phase: RankPhase, *, progress: float = 0.0, detail: str = "", failure: Failure | None = None
+        self,
+        phase: RankPhase,
+        *,
+        progress: float = 0.0,
+        detail: str = "",
+        failure: Failure | None = None,
+        computes_with: str = "",
     ) -> None:
         self.send(
             RankChanged(
@@ -62,6 +68,7 @@ class Control:
                 detail=detail,
                 pid=os.getpid(),
                 failure=failure,
+                computes_with=computes_with,
             )
         )
 

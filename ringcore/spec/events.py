@@ -43,7 +43,8 @@ class LogLine(_Event, frozen=True, tag="log"):
 
 
 class RankChanged(_Event, frozen=True, tag="rank"):
-    """``progress`` is 0..1 within the phase; ``detail`` a short human text."""
+    """``progress`` is 0..1 within the phase; ``detail`` a short human text. ``computes_with``: the device
+    and the BLAS that this rank's process found itself bound to, said once, when it starts."""
 
     rank: int
     phase: RankPhase
@@ -51,6 +52,7 @@ class RankChanged(_Event, frozen=True, tag="rank"):
     detail: str = ""
     pid: int = 0
     failure: Failure | None = None
+    computes_with: str = ""
 
 
 class RingChanged(_Event, frozen=True, tag="ring"):

@@ -7,12 +7,16 @@ of order changes every token after it.
 import sys
 from collections.abc import Callable
 
-import mlx.core as mx
+from ringcore.rank.blas import prefer_openblas
 
-from ringcore.models.stage import ModelStage, SequenceCache
-from ringcore.rank.command import main
-from ringcore.spec.deployment import Deployment
-from ringcore.spec.shard import Shard
+prefer_openblas()  # as `ringcore.rank.start` does, before MLX is loaded
+
+import mlx.core as mx  # noqa: E402
+
+from ringcore.models.stage import ModelStage, SequenceCache  # noqa: E402
+from ringcore.rank.command import main  # noqa: E402
+from ringcore.spec.deployment import Deployment  # noqa: E402
+from ringcore.spec.shard import Shard  # noqa: E402
 
 HIDDEN, VOCABULARY = 576, 101
 
