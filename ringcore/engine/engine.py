@@ -11,7 +11,9 @@ from collections.abc import Sequence as Items
 import msgspec
 from msgspec import Struct, structs
 
-from ringcore.engine.scheduler import Bounds, Choice, Kind, Running, Situation, next_step
+from ringcore.engine.groups import Slots, regroup
+from ringcore.engine.pace import Pace
+from ringcore.engine.scheduler import Bounds, Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.spec.engine import EngineToGateway, Finished, FinishReason, Refused, Started, Submit, Token
 
@@ -48,14 +50,11 @@ class _Sequence:
     def prompt_left(self) -> int:
         return max(0, len(self.request.prompt) - self.fed)
 
-    def ready(self, lookahead: int) -> bool:
+    @property
+    def answering(self) -> bool:
+        """It has decode steps to come."""
         decoded = self.fed - len(self.request.prompt)  # decode steps issued
-        return (
-            self.ended is None
-            and self.answer > 0
-            and self.decodes_in_flight < lookahead
-            and decoded + 1 < self.request.max_tokens
-        )
+        return self.ended is None and self.answer > 0 and decoded + 1 < self.request.max_tokens
 
 
 class _Flight(Struct, frozen=True):
@@ -77,7 +76,9 @@ class Engine:
         self._to_drop: deque[_Sequence] = deque()
         self._flights: deque[_Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
-        self._last: Kind = "decode"
+        self._groups: tuple[Slots, ...] = ()
+        self._decoded = 0  # decode steps since the last chunk
+        self._pace = Pace()
         self._number = 0
 
     @property
@@ -141,8 +142,11 @@ class Engine:
         """A step that belongs to no sequence (park, stop), counted as in flight."""
         return self._put(operation, None, (), ())
 
-    def acknowledge(self, step: Step) -> list[EngineToGateway]:
-        """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn."""
+    def acknowledge(self, step: Step, seconds: float = 0.0) -> list[EngineToGateway]:
+        """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn.
+
+        ``seconds``: what it took of compute on one stage, 0 where that is not known.
+        """
         flight = self._flights.popleft()
         if flight.step.number != step.number or flight.step.operation != step.operation:
             raise AssertionError(
@@ -150,6 +154,10 @@ class Engine:
                 f"{flight.step.number} ({flight.step.operation.name}) was due"
             )
         messages: list[EngineToGateway] = []
+        if seconds and flight.kind == "decode":
+            self._pace.decoded(seconds)
+        elif seconds and flight.kind == "prefill":
+            self._pace.prefilled(step.token_count, seconds)
         if step.operation is Operation.RUN:
             for sequence, row in zip(flight.sequences, step.rows, strict=True):
                 if flight.kind == "decode":
@@ -191,23 +199,33 @@ class Engine:
         return [s for s in (*self._to_drop, *on_ring) if s.ended == "cancelled"]
 
     def _situation(self) -> Situation:
-        flights = self._flights
+        flights, bounds = self._flights, self._limits.bounds
+        by_slot = {sequence.slot: sequence for sequence in self._running}
+        answering = [sequence.slot for sequence in self._running if sequence.answering]
+        self._groups = regroup(self._groups, answering, bounds.groups, bounds.rows)
         return Situation(
             # A slot is free only when its drop has come round.
             queued=len(self._queue) if self._free else 0,
-            running=tuple(
-                Running(
-                    slot=sequence.slot,
-                    prompt_left=sequence.prompt_left,
-                    ready=sequence.ready(self._limits.bounds.lookahead),
-                    waited=sequence.waited,
-                )
+            running=len(self._running),
+            prompts=tuple(
+                Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt))
                 for sequence in self._running
+                if sequence.prompt_left
             ),
+            groups=tuple(self._group([by_slot[slot] for slot in slots]) for slots in self._groups),
             decode_in_flight=sum(flight.kind == "decode" for flight in flights),
             prefill_in_flight=sum(flight.kind == "prefill" for flight in flights),
             prompt_tokens_in_flight=sum(flight.prompt_tokens for flight in flights),
-            last=self._last,
+            decoded=self._decoded,
+            answering_chunk=self._pace.chunk(len(self._groups)),
+        )
+
+    def _group(self, members: Items[_Sequence]) -> Group:
+        lookahead = self._limits.bounds.lookahead
+        return Group(
+            tuple(sequence.slot for sequence in members),
+            all(sequence.decodes_in_flight < lookahead for sequence in members),
+            min(sequence.waited for sequence in members),
         )
 
     def _put(
@@ -235,28 +253,36 @@ class Engine:
         return self._put(Operation.OPEN, None, (sequence,), (row,), payload=msgspec.json.encode(sampling))
 
     def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
-        sequence = next(s for s in self._running if s.slot == choice.slot)
-        messages: list[EngineToGateway] = []
-        prompt = sequence.request.prompt
-        position, self._last = sequence.fed, choice.kind
-        tokens: Items[int] = ()
+        by_slot = {sequence.slot: sequence for sequence in self._running}
+        sequences = tuple(by_slot[slot] for slot in choice.slots)
         if choice.kind == "decode":
-            sequence.decodes_in_flight += 1
+            self._decoded += 1
+            return self._decode(sequences), []
+        self._decoded = 0
+        return self._prefill(sequences[0], choice.count)
+
+    def _decode(self, sequences: tuple[_Sequence, ...]) -> Step:
+        rows: list[Row] = []
+        for sequence in sequences:
             # With lookahead the token may still be on its way: the one stage there is knows it.
             token = sequence.last_token if self._limits.bounds.lookahead == 1 else NO_TOKEN
-            row = Row(sequence.slot, 1, position, True, token)
-        else:
-            if position == 0:
-                messages.append(Started(id=sequence.request.id))
-            last = choice.count == sequence.prompt_left
-            tokens = prompt[position : position + choice.count]
-            row = Row(
-                sequence.slot, choice.count, position, last, tokens[0] if choice.count == 1 else NO_TOKEN
-            )
-        sequence.fed += choice.count
-        step = self._put(Operation.RUN, choice.kind, (sequence,), (row,), tokens)
+            rows.append(Row(sequence.slot, 1, sequence.fed, True, token))
+            sequence.decodes_in_flight += 1
+            sequence.fed += 1
+        step = self._put(Operation.RUN, "decode", sequences, tuple(rows))
+        for sequence in sequences:
+            sequence.waited = step.number
+        return step
+
+    def _prefill(self, sequence: _Sequence, count: int) -> tuple[Step, list[EngineToGateway]]:
+        position = sequence.fed
+        tokens = sequence.request.prompt[position : position + count]
+        sample = count == sequence.prompt_left
+        row = Row(sequence.slot, count, position, sample, tokens[0] if count == 1 else NO_TOKEN)
+        sequence.fed += count
+        step = self._put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
         sequence.waited = step.number
-        return step, messages
+        return step, [Started(id=sequence.request.id)] if position == 0 else []
 
     def _drawn(self, sequence: _Sequence, token: int) -> list[EngineToGateway]:
         if token in sequence.stop_tokens:

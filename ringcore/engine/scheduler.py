@@ -1,16 +1,18 @@
-"""Chooses the next step from plain values: `next_step(situation) -> Choice | None`. Pure.
+"""Chooses the next step from plain values: `next_step(situation, bounds) -> Choice | None`. Pure.
 
 Rules, in this order:
 
 1. the oldest queued request gets a free slot while fewer than ``sequences`` run (first come, first
    served; a later request never overtakes);
-2. prefill and decode take turns: after a prefill chunk a decode step that is ready goes first, and
-   the reverse, so neither starves the other;
-3. decode: the ready sequence that has waited longest; at most ``stages * lookahead`` decode steps in
-   flight, which keeps every stage at work and no token waiting behind more;
-4. prefill: the next chunk of the oldest prompt that is not all issued. Chunks of one prompt follow
-   each other down the pipe, at most ``2 * stages`` in flight, or ``stages`` while answers run, so
-   that a token waits behind a bounded amount of prompt;
+2. decode: of the groups of sequences that answer (`ringcore.engine.groups`) the ready one that has
+   waited longest; at most `Bounds.decode_in_flight` steps in flight, so that every stage has its next
+   step waiting and no token waits behind more;
+3. prefill: the next chunk of the oldest prompt that is not all issued, at most ``2 * stages`` chunks in
+   flight. Chunks of one prompt follow each other down the pipe, so a prompt is cut into at least
+   `_PARTS` chunks a stage where they do not get too short for that;
+4. while answers run, a chunk has at most ``answering_chunk`` tokens (`ringcore.engine.pace`), and after
+   a chunk every group decodes once before the next, unless a stage would have nothing to do. So a long
+   prompt slows running answers by a bounded factor and never stops them, nor they it;
 5. the tokens of all prefill chunks in flight stay under ``max_prompt_tokens`` (the bound that the
    wrap link needs, see `ringcore.rank.link`).
 
@@ -22,74 +24,111 @@ from typing import Literal
 from msgspec import Struct
 
 Kind = Literal["open", "prefill", "decode"]
+_PARTS = 4  # chunks a stage: a pipe of N stages is idle for N - 1 of the chunks it takes
 
 
-class Running(Struct, frozen=True, kw_only=True):
-    """A sequence in a slot. ``prompt_left`` tokens are not issued yet. ``ready``: a decode step may
-    be issued. ``waited`` is the number of the last step of this sequence (smaller: waited longer)."""
+class Prompt(Struct, frozen=True):
+    """A sequence whose prompt of ``total`` tokens has ``left`` that are not issued yet."""
 
     slot: int
-    prompt_left: int
+    left: int
+    total: int
+
+
+class Group(Struct, frozen=True):
+    """Sequences that decode together. ``waited`` is the number of the last step of any of them (smaller:
+    waited longer)."""
+
+    slots: tuple[int, ...]
     ready: bool
     waited: int = 0
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
-    """``chunk`` and ``max_prompt_tokens`` in tokens. ``lookahead``: decode steps of one sequence that may
-    be in flight (2 where the last token need not leave the device to be fed back)."""
+    """Chunks and ``max_prompt_tokens`` in tokens. ``lookahead``: decode steps of one group that may be in
+    flight (2 where the last tokens need not leave the device to be fed back). ``rows``: sequences that
+    may decode in one step."""
 
     stages: int
     sequences: int
     chunk: int
     max_prompt_tokens: int
+    least_chunk: int = 1
     lookahead: int = 1
+    rows: int = 1
+
+    @property
+    def groups(self) -> int:
+        """Groups to aim at: one more than there are stages hides how unevenly they work."""
+        return 1 if self.stages == 1 else self.stages + 1
+
+    @property
+    def decode_in_flight(self) -> int:
+        return self.lookahead if self.stages == 1 else 2 * self.stages
 
 
 class Situation(Struct, frozen=True, kw_only=True):
-    """``running`` in order of arrival. ``last`` is the kind of the last step that was issued."""
+    """``prompts`` in order of arrival. ``running`` counts sequences in slots. ``decoded`` counts the decode
+    steps issued since the last chunk."""
 
-    queued: int
-    running: tuple[Running, ...]
+    queued: int = 0
+    running: int = 0
+    prompts: tuple[Prompt, ...] = ()
+    groups: tuple[Group, ...] = ()
     decode_in_flight: int = 0
     prefill_in_flight: int = 0
     prompt_tokens_in_flight: int = 0
-    last: Kind = "decode"
+    decoded: int = 0
+    answering_chunk: int = 1
 
 
 class Choice(Struct, frozen=True):
-    """``slot`` is meaningless for ``open``; ``count`` are the chunk's tokens."""
+    """``slots`` are empty for ``open``; ``count`` are the tokens of each row."""
 
     kind: Kind
-    slot: int = -1
+    slots: tuple[int, ...] = ()
     count: int = 0
 
 
 def next_step(now: Situation, bounds: Bounds) -> Choice | None:
     """The step to issue next, or None when nothing may be issued before an answer comes back."""
-    if now.queued and len(now.running) < bounds.sequences:
+    if now.queued and now.running < bounds.sequences:
         return Choice("open")
-    decode, prefill = _decode(now, bounds), _prefill(now, bounds)
-    if now.last == "prefill":
-        return decode or prefill
-    return prefill or decode
+    if now.groups and not _chunk_is_due(now, bounds):
+        return _decode(now, bounds)
+    return _prefill(now, bounds) or _decode(now, bounds)
+
+
+def _chunk_is_due(now: Situation, bounds: Bounds) -> bool:
+    return now.decoded >= len(now.groups) or now.decode_in_flight + now.prefill_in_flight < min(
+        bounds.stages, len(now.groups) + 1
+    )
 
 
 def _decode(now: Situation, bounds: Bounds) -> Choice | None:
-    ready = [sequence for sequence in now.running if sequence.ready]
-    if not ready or now.decode_in_flight >= bounds.stages * bounds.lookahead:
+    ready = [group for group in now.groups if group.ready]
+    if not ready or now.decode_in_flight >= bounds.decode_in_flight:
         return None
-    longest = min(ready, key=lambda sequence: sequence.waited)
-    return Choice("decode", longest.slot, 1)
+    longest = min(ready, key=lambda group: group.waited)
+    return Choice("decode", longest.slots, 1)
 
 
 def _prefill(now: Situation, bounds: Bounds) -> Choice | None:
-    oldest = next((sequence for sequence in now.running if sequence.prompt_left), None)
-    if oldest is None:
+    if not now.prompts:
         return None
-    answering = now.decode_in_flight > 0 or any(sequence.ready for sequence in now.running)
-    if now.prefill_in_flight >= (bounds.stages if answering else 2 * bounds.stages):
+    oldest = now.prompts[0]
+    if now.prefill_in_flight >= (bounds.stages if now.groups else 2 * bounds.stages):
         return None
-    count = min(oldest.prompt_left, bounds.chunk, bounds.max_prompt_tokens)
+    count = min(oldest.left, _chunk(oldest.total, bounds), bounds.max_prompt_tokens)
+    if now.groups:
+        count = min(count, max(1, now.answering_chunk))
     if now.prompt_tokens_in_flight and now.prompt_tokens_in_flight + count > bounds.max_prompt_tokens:
         return None
-    return Choice("prefill", oldest.slot, count)
+    return Choice("prefill", (oldest.slot,), count)
+
+
+def _chunk(total: int, bounds: Bounds) -> int:
+    """Tokens of a chunk of a prompt of ``total`` tokens when nobody waits."""
+    if bounds.stages == 1:
+        return bounds.chunk
+    return min(bounds.chunk, max(bounds.least_chunk, -(-total // (_PARTS * bounds.stages))))

@@ -22,6 +22,7 @@ from ringcore.engine.scheduler import Bounds
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.rank import group
+from ringcore.rank.batching import rows_per_step
 from ringcore.rank.blas import REMEDY, blas_in_use, prefer_openblas
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
@@ -39,6 +40,7 @@ from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
+LEAST_CHUNK = 32  # tokens; a shorter chunk costs more in hops and kernels than an idle stage does
 WARM_TOKENS = 64
 
 
@@ -204,7 +206,9 @@ def _lead(
             sequences=plan.sequences,
             chunk=plan.prefill_chunk,
             max_prompt_tokens=max_prompt_tokens(stages, plan.sequences),
+            least_chunk=LEAST_CHUNK,
             lookahead=1 if link else 2,
+            rows=rows_per_step(Path(deployment.model_path), plan.sequences),
         ),
         in_flight=max_in_flight(stages),
     )

@@ -10,9 +10,10 @@ import mlx.core as mx
 import msgspec
 from msgspec import structs
 
+from ringcore.cache.batches import Batches, can_merge
 from ringcore.engine.sampler import Sampler, make_sampler
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
-from ringcore.models.stage import ModelStage, SequenceCache
+from ringcore.models.stage import ModelStage
 from ringcore.rank.link import Message
 from ringcore.spec.engine import Sampling
 from ringcore.spec.errors import RingError
@@ -21,11 +22,15 @@ from ringcore.spec.errors import RingError
 class _Slot:
     """One sequence on this stage. ``last`` is the token drawn last (1,), where this stage draws."""
 
-    def __init__(self, cache: SequenceCache, sampler: Sampler) -> None:
-        self.cache = cache
+    def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
         self.position = 0
         self.last: mx.array | None = None
+
+    def draw(self, logits: mx.array) -> mx.array:
+        """The next token (1,) from ``logits`` (1, V), lazy."""
+        self.last = self.sampler(logits, self.position)
+        return self.last
 
 
 class Executor:
@@ -34,6 +39,8 @@ class Executor:
     def __init__(self, stage: ModelStage) -> None:
         self._stage = stage
         self._slots: dict[int, _Slot] = {}
+        self._caches = Batches()
+        self._merges = can_merge(stage.make_cache())
         self.busy = 0.0
         self.tokens = 0
 
@@ -45,9 +52,7 @@ class Executor:
     @property
     def kv_bytes(self) -> int:
         """Bytes of all caches of all slots."""
-        return sum(
-            int(cache.nbytes) for slot in self._slots.values() for cache in slot.cache if not cache.empty()
-        )
+        return self._caches.nbytes
 
     def perform(self, message: Message) -> Message:
         """Do the step and wait for its result. Raises `RingError` when the step does not fit what is here.
@@ -76,6 +81,7 @@ class Executor:
             for row in step.rows:
                 self._slot(row, step)
                 del self._slots[row.slot]
+                self._caches.drop(row.slot)
             mx.clear_cache()
         if self._stage.shard.is_last:
             step = structs.replace(step, payload=b"")
@@ -86,31 +92,57 @@ class Executor:
         if slot in self._slots:
             raise RingError(f"step {step.number} opens slot {slot}, which is in use", "start the ring again")
         sampling = msgspec.json.decode(step.payload, type=Sampling)
-        self._slots[slot] = _Slot(self._stage.make_cache(), make_sampler(sampling))
+        self._slots[slot] = _Slot(make_sampler(sampling))
+        self._caches.open(slot, self._stage.make_cache())
 
     def _run(self, message: Message) -> list[mx.array]:
+        rows = message.step.rows
+        slots = [self._slot(row, message.step) for row in rows]
+        if len(rows) > 1 and self._merges and all(row.count == 1 and row.sample for row in rows):
+            outputs = self._together(message, slots)
+        else:
+            outputs = self._one_by_one(message, slots)
+        if self._stage.shard.is_last or len(outputs) == 1:
+            return outputs
+        return [mx.concatenate(outputs, axis=0)]
+
+    def _together(self, message: Message, slots: list[_Slot]) -> list[mx.array]:
+        """One token of each row, as one batch."""
+        rows = message.step.rows
+        if self._stage.shard.is_first:
+            x = mx.concatenate(
+                [_input(row, slot, (row.token,)) for row, slot in zip(rows, slots, strict=True)]
+            )
+        else:
+            assert message.hidden is not None
+            x = message.hidden[:, None]
+        y = self._stage(x, self._caches.several(tuple(row.slot for row in rows)))
+        for slot in slots:
+            slot.position += 1
+        if not self._stage.shard.is_last:
+            return [y[:, 0]]
+        return [slot.draw(y[index : index + 1]) for index, slot in enumerate(slots)]
+
+    def _one_by_one(self, message: Message, slots: list[_Slot]) -> list[mx.array]:
         shard = self._stage.shard
         ids = message.step.ids if shard.is_first else ()
         outputs: list[mx.array] = []
         at = 0
-        for row in message.step.rows:
-            slot = self._slot(row, message.step)
+        for row, slot in zip(message.step.rows, slots, strict=True):
             if shard.is_first:
                 x = _input(row, slot, ids[at : at + row.count])
             else:
                 assert message.hidden is not None
                 x = message.hidden[at : at + row.count][None]
             at += row.count
-            y = self._stage(x, slot.cache, row.sample)
+            y = self._stage(x, self._caches.one(row.slot), row.sample)
             slot.position += row.count
             if not shard.is_last:
                 y = y[0]
             elif row.sample:
-                y = slot.last = slot.sampler(y, slot.position)
+                y = slot.draw(y)
             outputs.append(y)
-        if shard.is_last or len(outputs) == 1:
-            return outputs
-        return [mx.concatenate(outputs, axis=0)]
+        return outputs
 
     def _slot(self, row: Row, step: Step) -> _Slot:
         slot = self._slots.get(row.slot)

@@ -94,8 +94,8 @@ class Leader:
             self._send(messages)
 
     def _collect(self) -> None:
-        step = self._pipe.collect()
-        self._send(self._engine.acknowledge(step))
+        step, seconds = self._pipe.collect()
+        self._send(self._engine.acknowledge(step, seconds))
         self._moved = time.monotonic()
         self._report.stepped(in_flight=self._engine.in_flight, waited=self._pipe.waited)
 
@@ -110,12 +110,12 @@ class Leader:
         if self._parked:
             return  # every rank is told by its own agent
         while self._engine.in_flight:
-            self._engine.acknowledge(self._pipe.collect())
+            self._engine.acknowledge(*self._pipe.collect())
         self._round(Operation.STOP)
 
     def _round(self, operation: Operation) -> None:
         self._pipe.issue(self._engine.control(operation))
-        self._engine.acknowledge(self._pipe.collect())
+        self._engine.acknowledge(*self._pipe.collect())
 
     def _send(self, messages: list[EngineToGateway]) -> None:
         if messages:

@@ -23,8 +23,9 @@ class Pipe(Protocol):
         """Put a step on the ring. Raises `RingError`."""
         ...
 
-    def collect(self) -> Step:
-        """Wait for the oldest step in flight; its rows carry the drawn tokens. Raises `RingError`."""
+    def collect(self) -> tuple[Step, float]:
+        """Wait for the oldest step in flight; its rows carry the drawn tokens. And the seconds of compute
+        that it took here. Raises `RingError`."""
         ...
 
     @property
@@ -41,33 +42,42 @@ class LocalPipe:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._begun: deque[tuple[Step, list[mx.array]]] = deque()
+        self._issued: deque[float] = deque()
+        self._ended = 0.0
 
     def issue(self, step: Step) -> None:
         began = time.perf_counter()
+        self._issued.append(began)
         begun = self._executor.begin(Message(step))
         mx.async_eval(begun[1])
         self._begun.append(begun)
         self._executor.busy += time.perf_counter() - began
 
-    def collect(self) -> Step:
-        began = time.perf_counter()
+    def collect(self) -> tuple[Step, float]:
+        began = max(time.perf_counter(), self._ended)
         step, arrays = self._begun.popleft()
         mx.eval(arrays)
-        self._executor.busy += time.perf_counter() - began
-        return finish(step, arrays)
+        now = time.perf_counter()
+        self._executor.busy += now - began
+        # The device began with it when it was done with the one before.
+        seconds, self._ended = now - max(self._ended, self._issued.popleft()), now
+        return finish(step, arrays), seconds
 
 
 class FirstPipe:
     def __init__(self, executor: Executor, link: Link) -> None:
         self._executor = executor
         self._link = link
+        self._seconds: deque[float] = deque()
 
     def issue(self, step: Step) -> None:
+        before = self._executor.busy
         done = self._executor.perform(Message(step))
+        self._seconds.append(self._executor.busy - before)
         self._link.send(done.step, done.hidden)
 
-    def collect(self) -> Step:
-        return self._link.receive().step
+    def collect(self) -> tuple[Step, float]:
+        return self._link.receive().step, self._seconds.popleft()
 
     @property
     def waited(self) -> float:
@@ -82,8 +92,10 @@ class LastPipe:
     def issue(self, step: Step) -> None:
         self._link.send(step)
 
-    def collect(self) -> Step:
-        return self._executor.perform(self._link.receive()).step
+    def collect(self) -> tuple[Step, float]:
+        message = self._link.receive()
+        before = self._executor.busy
+        return self._executor.perform(message).step, self._executor.busy - before
 
     @property
     def waited(self) -> float:

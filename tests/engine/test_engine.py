@@ -15,8 +15,18 @@ from ringcore.spec.engine import EngineToGateway, Finished, Refused, Sampling, S
 VOCABULARY = 1000
 
 
-def limits(*, stages: int = 3, sequences: int = 2, lookahead: int = 1, **changes: int) -> Limits:
-    bounds = Bounds(stages=stages, sequences=sequences, chunk=8, max_prompt_tokens=64, lookahead=lookahead)
+def limits(
+    *, stages: int = 3, sequences: int = 2, lookahead: int = 1, rows: int = 1, **changes: int
+) -> Limits:
+    bounds = Bounds(
+        stages=stages,
+        sequences=sequences,
+        chunk=8,
+        max_prompt_tokens=64,
+        least_chunk=8,
+        lookahead=lookahead,
+        rows=rows,
+    )
     values = {"context": 100, "vocab_size": VOCABULARY, "in_flight": 4 * stages + 8, **changes}
     return Limits(bounds=bounds, **values)
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from ringcore.engine.scheduler import Bounds, Choice, Running, Situation, next_step
+from ringcore.engine.scheduler import Bounds, Choice, Group, Prompt, Situation, next_step
 
-BOUNDS = Bounds(stages=3, sequences=4, chunk=8, max_prompt_tokens=30)
+BOUNDS = Bounds(stages=3, sequences=4, chunk=8, max_prompt_tokens=30, least_chunk=8)
 
 bounds = st.builds(
     Bounds,
@@ -14,34 +14,43 @@ bounds = st.builds(
     sequences=st.integers(1, 6),
     chunk=st.integers(1, 40),
     max_prompt_tokens=st.integers(1, 100),
+    least_chunk=st.integers(1, 40),
     lookahead=st.integers(1, 2),
+    rows=st.integers(1, 4),
 )
 
 
 @st.composite
-def situations(draw: st.DrawFn, sequences: int = 6) -> Situation:
-    count = draw(st.integers(0, sequences))
-    running = []
-    for slot in range(count):
-        prompt_left = draw(st.sampled_from([0, 0, 1, 7, 100]))
-        ready = prompt_left == 0 and draw(st.booleans())
-        running.append(
-            Running(slot=slot, prompt_left=prompt_left, ready=ready, waited=draw(st.integers(0, 50)))
-        )
+def situations(draw: st.DrawFn) -> Situation:
+    prompts: list[Prompt] = []
+    for slot in range(draw(st.integers(0, 3))):
+        total = draw(st.integers(1, 200))
+        prompts.append(Prompt(slot, draw(st.integers(1, total)), total))
+    groups: list[Group] = []
+    at = len(prompts)
+    for _ in range(draw(st.integers(0, 3))):
+        size = draw(st.integers(1, 3))
+        groups.append(Group(tuple(range(at, at + size)), draw(st.booleans()), draw(st.integers(0, 50))))
+        at += size
     return Situation(
         queued=draw(st.integers(0, 3)),
-        running=tuple(running),
+        running=at,
+        prompts=tuple(prompts),
+        groups=tuple(groups),
         decode_in_flight=draw(st.integers(0, 16)),
         prefill_in_flight=draw(st.integers(0, 16)),
         prompt_tokens_in_flight=draw(st.integers(0, 100)),
-        last=draw(st.sampled_from(["prefill", "decode"])),
+        decoded=draw(st.integers(0, 5)),
+        answering_chunk=draw(st.integers(1, 50)),
     )
 
 
-def waiting(*lefts: int, ready: bool = False) -> tuple[Running, ...]:
-    return tuple(
-        Running(slot=slot, prompt_left=left, ready=ready and not left) for slot, left in enumerate(lefts)
-    )
+def prompts(*lefts: int) -> tuple[Prompt, ...]:
+    return tuple(Prompt(slot, left, left) for slot, left in enumerate(lefts))
+
+
+def group(*slots: int, ready: bool = True, waited: int = 0) -> Group:
+    return Group(slots, ready, waited)
 
 
 @given(situations(), bounds)
@@ -51,90 +60,145 @@ def test_no_choice_passes_a_bound(now: Situation, limits: Bounds) -> None:
         return
     if choice.kind == "open":
         assert now.queued
-        assert len(now.running) < limits.sequences
+        assert now.running < limits.sequences
         return
-    chosen = next(sequence for sequence in now.running if sequence.slot == choice.slot)
     if choice.kind == "decode":
+        chosen = next(each for each in now.groups if each.slots == choice.slots)
         assert chosen.ready
         assert choice.count == 1
-        assert now.decode_in_flight < limits.stages * limits.lookahead
+        assert now.decode_in_flight < limits.decode_in_flight
         return
-    assert 0 < choice.count <= min(chosen.prompt_left, limits.chunk, limits.max_prompt_tokens)
+    (slot,) = choice.slots
+    prompt = next(each for each in now.prompts if each.slot == slot)
+    assert 0 < choice.count <= min(prompt.left, limits.chunk, limits.max_prompt_tokens)
     assert now.prefill_in_flight < 2 * limits.stages
     in_flight = now.prompt_tokens_in_flight
     assert not in_flight or in_flight + choice.count <= limits.max_prompt_tokens
+    if now.groups:
+        assert choice.count <= now.answering_chunk
 
 
 @given(situations(), bounds)
 def test_with_nothing_in_flight_whatever_can_run_runs(now: Situation, limits: Bounds) -> None:
-    now = Situation(queued=now.queued, running=now.running, last=now.last)
-    work = now.queued and len(now.running) < limits.sequences
-    work = work or any(sequence.ready or sequence.prompt_left for sequence in now.running)
-    assert (next_step(now, limits) is not None) == bool(work)
+    now = structs.replace(now, decode_in_flight=0, prefill_in_flight=0, prompt_tokens_in_flight=0)
+    work = now.queued and now.running < limits.sequences
+    work = work or now.prompts or any(each.ready for each in now.groups)
+    # With nothing in flight no group waits for a step of its own.
+    now = structs.replace(now, groups=tuple(structs.replace(each, ready=True) for each in now.groups))
+    assert (next_step(now, limits) is not None) == bool(work or now.groups)
 
 
 @given(situations(), bounds)
 def test_of_two_prompts_the_older_is_read_first(now: Situation, limits: Bounds) -> None:
     choice = next_step(now, limits)
     if choice and choice.kind == "prefill":
-        oldest = next(sequence for sequence in now.running if sequence.prompt_left)
-        assert choice.slot == oldest.slot
+        assert choice.slots == (now.prompts[0].slot,)
 
 
 @given(situations(), bounds)
-def test_of_those_that_are_ready_the_one_that_waited_longest_goes(now: Situation, limits: Bounds) -> None:
+def test_of_the_groups_that_are_ready_the_one_that_waited_longest_goes(
+    now: Situation, limits: Bounds
+) -> None:
     choice = next_step(now, limits)
     if choice and choice.kind == "decode":
-        chosen = next(sequence for sequence in now.running if sequence.slot == choice.slot)
-        assert chosen.waited == min(sequence.waited for sequence in now.running if sequence.ready)
+        chosen = next(each for each in now.groups if each.slots == choice.slots)
+        assert chosen.waited == min(each.waited for each in now.groups if each.ready)
 
 
 @given(situations(), bounds)
-def test_after_one_kind_the_other_goes_when_it_can(now: Situation, limits: Bounds) -> None:
+def test_after_a_chunk_every_group_decodes_once_unless_a_stage_would_be_idle(
+    now: Situation, limits: Bounds
+) -> None:
     choice = next_step(now, limits)
-    if not choice or choice.kind != now.last:
-        return
-    if choice.kind == "prefill":
-        running = tuple(structs.replace(sequence, prompt_left=0) for sequence in now.running)
-        others = structs.replace(now, running=running)
-    else:
-        running = tuple(structs.replace(sequence, ready=False) for sequence in now.running)
-        # At least one decode in flight: an answer still runs.
-        others = structs.replace(now, running=running, decode_in_flight=max(1, now.decode_in_flight))
-    assert next_step(others, limits) is None, "the other kind could have gone"
+    if choice and choice.kind == "prefill" and now.decoded < len(now.groups):
+        assert now.decode_in_flight + now.prefill_in_flight < limits.stages
 
 
-def test_prefill_and_decode_take_turns() -> None:
-    running = waiting(0, 50, ready=True)
-    kinds = [
-        next_step(Situation(queued=0, running=running, last=last), BOUNDS) for last in ("prefill", "decode")
-    ]
-    assert [choice and choice.kind for choice in kinds] == ["decode", "prefill"]
+@given(situations(), bounds)
+def test_when_every_group_has_decoded_a_chunk_goes_before_they_do_again(
+    now: Situation, limits: Bounds
+) -> None:
+    choice = next_step(now, limits)
+    if choice and choice.kind == "decode" and now.decoded >= len(now.groups):
+        busy = tuple(structs.replace(each, ready=False) for each in now.groups)
+        assert next_step(structs.replace(now, groups=busy), limits) is None, "a chunk could have gone"
+
+
+def history(limits: Bounds, prompt: int, answers: int, steps: int) -> list[str]:
+    """What is issued while ``answers`` groups run and a prompt comes; every step comes round at once."""
+    left, decoded, issued = prompt, 0, []
+    for number in range(steps):
+        groups = tuple(group(slot + 1, waited=number) for slot in range(answers))
+        now = Situation(
+            running=answers + 1,
+            prompts=(Prompt(0, left, prompt),) if left else (),
+            groups=groups,
+            decode_in_flight=limits.stages,
+            decoded=decoded,
+            answering_chunk=5,
+        )
+        choice = next_step(now, limits)
+        assert choice is not None
+        issued.append(choice.kind)
+        if choice.kind == "prefill":
+            left, decoded = left - choice.count, 0
+        else:
+            decoded += 1
+    return issued
+
+
+def test_a_long_prompt_and_the_answers_beside_it_both_go_on() -> None:
+    issued = history(BOUNDS, prompt=40, answers=3, steps=40)
+    assert issued[:8] == ["decode"] * 3 + ["prefill"] + ["decode"] * 3 + ["prefill"]
+    assert issued.count("prefill") == 8  # 40 tokens, 5 at a time
 
 
 def test_chunks_of_a_prompt_follow_each_other_until_the_pipe_is_full() -> None:
     for in_flight in range(6):
-        now = Situation(queued=0, running=waiting(50), prefill_in_flight=in_flight)
-        assert next_step(now, BOUNDS) == Choice("prefill", 0, 8)
-    assert next_step(Situation(queued=0, running=waiting(50), prefill_in_flight=6), BOUNDS) is None
+        now = Situation(running=1, prompts=prompts(500), prefill_in_flight=in_flight)
+        assert next_step(now, BOUNDS) == Choice("prefill", (0,), 8)
+    full = Situation(running=1, prompts=prompts(500), prefill_in_flight=6)
+    assert next_step(full, BOUNDS) is None
 
 
-def test_while_an_answer_runs_fewer_chunks_are_ahead_of_its_next_token() -> None:
-    now = Situation(queued=0, running=waiting(0, 50), decode_in_flight=1, prefill_in_flight=3)
-    assert next_step(now, BOUNDS) is None
+def test_a_prompt_is_cut_into_enough_chunks_to_fill_the_pipe_but_not_into_crumbs() -> None:
+    wide = structs.replace(BOUNDS, chunk=256, max_prompt_tokens=10_000, least_chunk=32)
+    sizes = {}
+    for total in (20, 100, 1024, 10_000):
+        choice = next_step(Situation(running=1, prompts=prompts(total)), wide)
+        assert choice is not None
+        sizes[total] = choice.count
+    assert sizes == {20: 20, 100: 32, 1024: 86, 10_000: 256}
+    alone = structs.replace(wide, stages=1)
+    assert next_step(Situation(running=1, prompts=prompts(1024)), alone) == Choice("prefill", (0,), 256)
+
+
+def test_while_answers_run_fewer_and_shorter_chunks_are_ahead_of_their_next_tokens() -> None:
+    now = Situation(running=2, prompts=(Prompt(0, 50, 50),), groups=(group(1),), decoded=1, answering_chunk=3)
+    assert next_step(now, BOUNDS) == Choice("prefill", (0,), 3)
+    assert next_step(structs.replace(now, prefill_in_flight=3), BOUNDS) == Choice("decode", (1,), 1)
 
 
 def test_the_wrap_links_bound_holds_back_a_chunk_and_cuts_one_that_alone_is_too_long() -> None:
-    now = Situation(queued=0, running=waiting(50), prefill_in_flight=1, prompt_tokens_in_flight=25)
+    now = Situation(running=1, prompts=prompts(500), prefill_in_flight=1, prompt_tokens_in_flight=25)
     assert next_step(now, BOUNDS) is None
-    narrow = Bounds(stages=3, sequences=4, chunk=8, max_prompt_tokens=5)
-    assert next_step(Situation(queued=0, running=waiting(50)), narrow) == Choice("prefill", 0, 5)
+    narrow = structs.replace(BOUNDS, max_prompt_tokens=5)
+    assert next_step(Situation(running=1, prompts=prompts(500)), narrow) == Choice("prefill", (0,), 5)
 
 
 def test_a_free_slot_is_filled_before_anything_else() -> None:
-    assert next_step(Situation(queued=1, running=waiting(50, 0, ready=True)), BOUNDS) == Choice("open")
+    now = Situation(queued=1, running=2, prompts=prompts(50), groups=(group(1),))
+    assert next_step(now, BOUNDS) == Choice("open")
 
 
 def test_a_ring_without_a_free_slot_lets_the_queue_wait() -> None:
-    now = Situation(queued=3, running=waiting(0, 0, 0, 9))
-    assert next_step(now, BOUNDS) == Choice("prefill", 3, 8)
+    now = Situation(queued=3, running=4, prompts=(Prompt(3, 9, 9),))
+    assert next_step(now, BOUNDS) == Choice("prefill", (3,), 8)
+
+
+def test_every_stage_has_its_next_step_waiting() -> None:
+    groups = tuple(group(slot) for slot in range(8))
+    for in_flight in range(6):
+        choice = next_step(Situation(running=8, groups=groups, decode_in_flight=in_flight), BOUNDS)
+        assert choice and choice.kind == "decode"
+    assert next_step(Situation(running=8, groups=groups, decode_in_flight=6), BOUNDS) is None

@@ -1,0 +1,92 @@
+"""The KV caches of a stage by slot: alone, or merged with those of others that decode together.
+
+Knows mlx-lm's cache classes by what they can do (``merge``, ``extract``), and no layers or models.
+Merging and taking apart copy; both happen only when the members of a step change, which every stage
+sees in the same steps.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from ringcore.cache import sequence
+from ringcore.cache.sequence import SequenceCache
+
+Slots = tuple[int, ...]
+
+
+class Batches:
+    """Each open slot's cache is in exactly one place: alone, or in one batch."""
+
+    def __init__(self) -> None:
+        self._alone: dict[int, SequenceCache] = {}
+        self._batches: dict[Slots, SequenceCache] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all caches."""
+        everything = (*self._alone.values(), *self._batches.values())
+        return sum(int(entry.nbytes) for cache in everything for entry in cache if not entry.empty())
+
+    def open(self, slot: int, cache: SequenceCache) -> None:
+        self._alone[slot] = cache
+
+    def drop(self, slot: int) -> None:
+        """The slot's cache goes; the others of its batch stay together."""
+        if slot in self._alone:
+            del self._alone[slot]
+            return
+        members = self._batch_of(slot)
+        cache = self._batches.pop(members)
+        left = tuple(member for member in members if member != slot)
+        if len(left) == 1:
+            self._alone[left[0]] = [entry.extract(members.index(left[0])) for entry in cache]
+        elif left:
+            keep = mx.array([members.index(member) for member in left])
+            for entry in cache:
+                entry.filter(keep)
+            self._batches[left] = cache
+
+    def one(self, slot: int) -> SequenceCache:
+        """The cache of one sequence, taken out of its batch where it is in one."""
+        if slot not in self._alone:
+            self._take_apart(self._batch_of(slot))
+        return self._alone[slot]
+
+    def several(self, slots: Slots) -> SequenceCache:
+        """One cache of all ``slots``, rows in that order."""
+        if slots not in self._batches:
+            for slot in slots:
+                self.one(slot)
+            parts = [self._alone.pop(slot) for slot in slots]
+            self._batches[slots] = _merge(parts)
+        return self._batches[slots]
+
+    def _batch_of(self, slot: int) -> Slots:
+        return next(members for members in self._batches if slot in members)
+
+    def _take_apart(self, members: Slots) -> None:
+        cache = self._batches.pop(members)
+        for row, member in enumerate(members):
+            self._alone[member] = [entry.extract(row) for entry in cache]
+        for member in members:
+            mx.eval(sequence.arrays(self._alone[member]))
+
+
+def can_merge(prototype: Sequence[Any]) -> bool:
+    """Every layer's kind of cache can hold several sequences and give one back."""
+    return all(
+        hasattr(entry, "merge") and hasattr(type(entry).merge([entry]), "extract") for entry in prototype
+    )
+
+
+def _merge(parts: list[SequenceCache]) -> SequenceCache:
+    merged: SequenceCache = []
+    for entries in zip(*parts, strict=True):
+        entry = type(entries[0]).merge(list(entries))
+        mx.eval(sequence.arrays([entry]))
+        merged.append(entry)
+        for part in parts:  # layer by layer, so that both copies are never there as a whole
+            part[len(merged) - 1] = None
+    return merged

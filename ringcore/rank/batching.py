@@ -1,0 +1,24 @@
+"""How many sequences decode in one step: as many as there are, where a batch is cheaper than its rows."""
+
+import json
+from pathlib import Path
+
+import mlx.core as mx
+
+from ringcore.rank.header import max_rows
+
+
+def rows_per_step(model_path: Path, sequences: int) -> int:
+    """MLX multiplies quantised weights on a CPU row by row: there a batch gains nothing, and single rows keep
+    more stages at work."""
+    if mx.default_device().type == mx.DeviceType.cpu and _quantized(model_path):
+        return 1
+    return max_rows(sequences)
+
+
+def _quantized(model_path: Path) -> bool:
+    try:
+        config = json.loads((model_path / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "quantization" in config
