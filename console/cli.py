@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("what runs, where, how fast", "console.commands.status"),
     "logs": ("the logs of all ranks, merged by time", "console.commands.logs"),
     "chat": ("talk to the ring", "console.commands.chat"),
+    "bench": ("how fast the ring is, and how busy each stage", "console.commands.bench"),
 }
 
 EXIT_CODES = """\

@@ -131,10 +131,13 @@ class Operator:
         problems = await self._reach_those_that_answer()
         _raise_first(problems + await self._watch.follow(list(self._hosts.values())))
 
-    async def chat(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ChatDelta, None]:
+    async def api(self) -> str:
+        """Where the ring's HTTP API is on this machine: a port that SSH forwards to the leader."""
         leader = await self._connected(self.profile.leader)
-        port = await leader.forward(self.profile.api.port)
-        stream = stream_chat(f"http://127.0.0.1:{port}", messages)
+        return f"http://127.0.0.1:{await leader.forward(self.profile.api.port)}"
+
+    async def chat(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ChatDelta, None]:
+        stream = stream_chat(await self.api(), messages)
         try:
             async for delta in stream:
                 yield delta

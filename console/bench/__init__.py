@@ -1,0 +1,1 @@
+"""Measuring a ring that serves, from where its clients are."""
