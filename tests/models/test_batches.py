@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import mlx.core as mx
 import msgspec
 import pytest
 
@@ -97,7 +98,9 @@ def test_a_batch_keeps_its_cache_while_its_members_stay(tmp_path: Path) -> None:
     (stage,) = load(build("llama", tmp_path / "model", layers=LAYERS), 0, 5)
     caches = Batches()
     for slot in (0, 1, 2):
-        caches.open(slot, stage.make_cache())
+        cache = stage.make_cache()
+        mx.eval(stage(mx.array([[5, 6, slot]]), cache))
+        caches.open(slot, cache)
     together = caches.several((2, 0))
     assert caches.several((2, 0)) is together
     caches.drop(1)
