@@ -4,18 +4,26 @@
 messages for the gateway. It knows nothing of sockets, links or arrays.
 """
 
-import random
 from collections import deque
 from collections.abc import Sequence as Items
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
+from ringcore.engine import logprobs, opening
 from ringcore.engine.groups import Slots, regroup
 from ringcore.engine.pace import Pace
 from ringcore.engine.scheduler import Bounds, Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
-from ringcore.spec.engine import EngineToGateway, Finished, FinishReason, Refused, Started, Submit, Token
+from ringcore.spec.engine import (
+    EngineToGateway,
+    Finished,
+    FinishReason,
+    Logprobs,
+    Refused,
+    Started,
+    Submit,
+    Token,
+)
 
 MAX_QUEUE = 64
 
@@ -58,7 +66,8 @@ class _Sequence:
 
 
 class _Flight(Struct, frozen=True):
-    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound."""
+    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound: ids
+    of a prompt, and four bytes of an OPEN's payload as one."""
 
     step: Step
     kind: Kind | None
@@ -143,7 +152,8 @@ class Engine:
         return self._put(operation, None, (), ())
 
     def acknowledge(self, step: Step, seconds: float = 0.0) -> list[EngineToGateway]:
-        """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn.
+        """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn, its
+        payload their log-probabilities.
 
         ``seconds``: what it took of compute on one stage, 0 where that is not known.
         """
@@ -159,11 +169,12 @@ class Engine:
         elif seconds and flight.kind == "prefill":
             self._pace.prefilled(step.token_count, seconds)
         if step.operation is Operation.RUN:
-            for sequence, row in zip(flight.sequences, step.rows, strict=True):
+            asked = logprobs.unpack(step.payload, len(step.rows))
+            for sequence, row, found in zip(flight.sequences, step.rows, asked, strict=True):
                 if flight.kind == "decode":
                     sequence.decodes_in_flight -= 1
                 if row.sample and sequence.ended is None:
-                    messages += self._drawn(sequence, row.token)
+                    messages += self._drawn(sequence, row.token, found)
         elif step.operation is Operation.DROP:
             for sequence in flight.sequences:
                 self._free.append(sequence.slot)
@@ -205,7 +216,7 @@ class Engine:
         self._groups = regroup(self._groups, answering, bounds.groups, bounds.rows)
         return Situation(
             # A slot is free only when its drop has come round.
-            queued=len(self._queue) if self._free else 0,
+            queued=len(self._queue) if self._free and self._may_open() else 0,
             running=len(self._running),
             prompts=tuple(
                 Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt))
@@ -239,18 +250,23 @@ class Engine:
     ) -> Step:
         self._number += 1
         step = Step(operation, rows, tuple(tokens), payload, self._number)
-        self._flights.append(_Flight(step, kind, sequences, len(tokens)))
+        self._flights.append(_Flight(step, kind, sequences, len(tokens) + _worth(len(payload))))
         return step
 
     def _open(self) -> Step:
         request = self._queue.popleft()
         sequence = _Sequence(request, self._free.popleft())
         self._running.append(sequence)
-        sampling = request.sampling
-        if sampling.seed is None:
-            sampling = structs.replace(sampling, seed=random.getrandbits(48))
-        row = Row(sequence.slot)
-        return self._put(Operation.OPEN, None, (sequence,), (row,), payload=msgspec.json.encode(sampling))
+        payload = opening.encode(opening.make_opening(request))
+        return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
+
+    def _may_open(self) -> bool:
+        """The next request's OPEN fits on the wrap link beside what is in flight."""
+        if not self._queue:
+            return False
+        used = sum(flight.prompt_tokens for flight in self._flights)
+        worth = _worth(opening.most_bytes(self._queue[0]))
+        return not used or used + worth <= self._limits.bounds.max_prompt_tokens
 
     def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
         by_slot = {sequence.slot: sequence for sequence in self._running}
@@ -284,10 +300,10 @@ class Engine:
         sequence.waited = step.number
         return step, [Started(id=sequence.request.id)] if position == 0 else []
 
-    def _drawn(self, sequence: _Sequence, token: int) -> list[EngineToGateway]:
+    def _drawn(self, sequence: _Sequence, token: int, found: Logprobs | None) -> list[EngineToGateway]:
         if token in sequence.stop_tokens:
             return self._end(sequence, "stop")
-        message = Token(id=sequence.request.id, index=sequence.answer, token=token)
+        message = Token(id=sequence.request.id, index=sequence.answer, token=token, logprobs=found)
         sequence.answer += 1
         sequence.last_token = token
         if sequence.answer >= sequence.request.max_tokens:
@@ -307,3 +323,8 @@ class Engine:
         if sequence.ended != "cancelled" or not sequence.heard:
             return []
         return [Finished(id=sequence.request.id, reason="cancelled", completion_tokens=sequence.answer)]
+
+
+def _worth(payload_bytes: int) -> int:
+    """As many ids of a prompt, of four bytes each."""
+    return (payload_bytes + 3) // 4

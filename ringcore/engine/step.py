@@ -12,7 +12,7 @@ NO_TOKEN = -1
 
 class Operation(IntEnum):
     RUN = 1  # rows of tokens through the layers
-    OPEN = 2  # a sequence begins in a slot; payload: its `Sampling` as JSON
+    OPEN = 2  # a sequence begins in a slot; payload: its `Opening` as JSON
     DROP = 3  # the slots of the rows are free, their caches go
     PARK = 4  # nothing will come: leave the receive, wait for the agent's wake
     STOP = 5  # end in order

@@ -7,15 +7,14 @@ import time
 from typing import cast
 
 import mlx.core as mx
-import msgspec
 from msgspec import structs
 
 from ringcore.cache.batches import Batches, can_merge
-from ringcore.engine.sampler import Sampler, make_sampler
+from ringcore.engine import logprobs, opening
+from ringcore.engine.sampler import Sampler
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.models.stage import ModelStage
 from ringcore.rank.link import Message
-from ringcore.spec.engine import Sampling
 from ringcore.spec.errors import RingError
 
 
@@ -28,9 +27,9 @@ class _Slot:
         self.last: mx.array | None = None
 
     def draw(self, logits: mx.array) -> mx.array:
-        """The next token (1,) from ``logits`` (1, V), lazy."""
-        self.last = self.sampler(logits, self.position)
-        return self.last
+        """The next token from ``logits`` (1, V), and what was asked of it: words (1 + n,), lazy."""
+        self.last, words = self.sampler.draw(logits, self.position)
+        return words
 
 
 class Executor:
@@ -58,7 +57,7 @@ class Executor:
         """Do the step and wait for its result. Raises `RingError` when the step does not fit what is here.
 
         Returns hidden states (tokens, D) for the next stage, or from the last stage the step with the
-        drawn tokens in its rows and nothing else to carry.
+        drawn tokens in its rows and their log-probabilities, where they were asked for, as its payload.
         """
         began = time.perf_counter()
         step, arrays = self.begin(message)
@@ -70,7 +69,7 @@ class Executor:
 
     def begin(self, message: Message) -> tuple[Step, list[mx.array]]:
         """As `perform`, but lazy. The arrays are the hidden states, or on the last stage one a row: the
-        token (1,) where the row samples, else what forces the caches."""
+        words of `Drawn` where the row samples, else what forces the caches."""
         step = message.step
         if step.operation is Operation.RUN:
             self.tokens += step.token_count
@@ -91,8 +90,7 @@ class Executor:
         slot = step.rows[0].slot
         if slot in self._slots:
             raise RingError(f"step {step.number} opens slot {slot}, which is in use", "start the ring again")
-        sampling = msgspec.json.decode(step.payload, type=Sampling)
-        self._slots[slot] = _Slot(make_sampler(sampling))
+        self._slots[slot] = _Slot(Sampler(opening.decode(step.payload)))
         self._caches.open(slot, self._stage.make_cache())
 
     def _run(self, message: Message) -> list[mx.array]:
@@ -164,11 +162,12 @@ def finish(step: Step, arrays: list[mx.array]) -> Step:
     """The step with the tokens that the last stage drew (``arrays`` as `Executor.begin` gave them)."""
     if step.operation is not Operation.RUN:
         return step
-    rows = tuple(
-        structs.replace(row, token=cast(int, array.item()) if row.sample else NO_TOKEN)
+    drawn = [
+        cast(list[int], array.tolist()) if row.sample else [NO_TOKEN]
         for row, array in zip(step.rows, arrays, strict=True)
-    )
-    return structs.replace(step, rows=rows)
+    ]
+    rows = tuple(structs.replace(row, token=words[0]) for row, words in zip(step.rows, drawn, strict=True))
+    return structs.replace(step, rows=rows, payload=logprobs.pack([words[1:] for words in drawn]))
 
 
 def _input(row: Row, slot: _Slot, ids: tuple[int, ...]) -> mx.array:

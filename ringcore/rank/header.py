@@ -28,6 +28,7 @@ MAGIC = 0x4D4C5852  # "MLXR"
 _FIXED = 12
 _ROW = 5
 _SAMPLE = 1
+MAX_PAYLOAD_BYTES = 1 << 16
 
 
 class Payload(IntEnum):
@@ -35,12 +36,14 @@ class Payload(IntEnum):
     IDS = 1  # tokens x int32
     HIDDEN = 2  # tokens x width of the plan's dtype
     BYTES = 3  # uint8
+    LOGPROBS = 4  # uint8, on a RUN's way back
 
 
 _FITTING = {  # payloads that an operation may have, beside none
-    Operation.RUN: (Payload.IDS, Payload.HIDDEN),
+    Operation.RUN: (Payload.IDS, Payload.HIDDEN, Payload.LOGPROBS),
     Operation.OPEN: (Payload.BYTES,),
 }
+_LOOSE = (Payload.BYTES, Payload.LOGPROBS)  # of any length
 _WITHOUT_ROWS = (Operation.PARK, Operation.STOP)
 DTYPES = {"float32": (1, 4), "float16": (2, 2), "bfloat16": (3, 2)}  # name -> code, bytes
 
@@ -130,19 +133,19 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     code, _ = DTYPES[form.dtype]
     _same("width", words[8], form.hidden_size if payload is Payload.HIDDEN else 0)
     _same("dtype", words[9], code if payload is Payload.HIDDEN else 0)
-    if payload is Payload.BYTES and not 0 < words[6] <= 1 << 16:
-        raise _wrong("payload bytes", words[6], "1 to 65536")
+    if payload in _LOOSE and not 0 < words[6] <= MAX_PAYLOAD_BYTES:
+        raise _wrong("payload bytes", words[6], f"1 to {MAX_PAYLOAD_BYTES}")
     _same("payload bytes", words[6], payload_bytes(step, payload, form, words[6]))
     return Announced(step, payload, words[6])
 
 
 def payload_bytes(step: Step, payload: Payload, form: Format, loose: int) -> int:
-    """Bytes that follow the header; ``loose`` is the length of a BYTES payload."""
+    """Bytes that follow the header; ``loose`` is the length of a payload that can have any."""
     if payload is Payload.IDS:
         return 4 * step.token_count
     if payload is Payload.HIDDEN:
         return DTYPES[form.dtype][1] * form.hidden_size * step.token_count
-    return loose if payload is Payload.BYTES else 0
+    return loose if payload in _LOOSE else 0
 
 
 def _row(words: Sequence[int], index: int, form: Format, least: int) -> Row:

@@ -5,17 +5,22 @@ from the last back to the first. Rank 0 (the leader) is the last stage in revers
 in forward order. It decides every step; each step travels once around and comes back to the leader,
 in order, which acknowledges it. A message is a header (`ringcore.rank.header`) and the payload it
 announces: token ids on the way into the first stage, hidden states between stages, the sampling
-parameters of an OPEN. Drawn tokens come back in the header's rows, so in forward order the wrap link
-carries headers only.
+parameters of an OPEN. Drawn tokens come back in the header's rows. So the wrap link carries headers and,
+in reverse order, what goes into the first stage: ids of prompts and OPEN payloads; in forward order,
+what comes out of the last: the log-probabilities of the rows that asked for them.
 
 Why a send never deadlocks. MLX's send blocks when the kernel's buffers are full, and each rank does
 one thing at a time: receive, compute, send. Without the wrap link the stages are a chain, and in a
 chain a blocked send ends when the next stage is done with its step; the last stage always is, as
-long as *its* send does not block: that is the wrap link. The wrap link carries only headers, ids of
-prompts (reverse order) and OPEN payloads; `WRAP_BYTES` bounds what is outstanding on it, which fits
-into the socket buffers of every platform (128 KiB is the least there is: macOS), so a send on it
-returns whether or not anybody receives. Hence the leader may put several steps on the ring before
-it takes one off, and needs no second thread.
+long as *its* send does not block: that is the wrap link. `WRAP_BYTES` bounds what is outstanding on
+it, which fits into the socket buffers of every platform (128 KiB is the least there is: macOS), so a
+send on it returns whether or not anybody receives. Hence the leader may put several steps on the ring
+before it takes one off, and needs no second thread.
+
+The bound holds because steps in flight are counted (`max_in_flight`); because ids of prompts and OPEN
+payloads in flight share one budget that the engine keeps (`max_prompt_tokens`, at least
+`MAX_OPEN_BYTES`); and because a sequence has one row that draws in flight at a time (lookahead 1), so
+there are log-probabilities of ``sequences`` tokens at once at most.
 
 One stream carries all communication, and each operation is evaluated by itself, apart from compute:
 MLX matches sends and receives by order alone, and on Metal a GPU that waits for a peer can meet the
@@ -28,7 +33,9 @@ from typing import Protocol, cast
 import mlx.core as mx
 from msgspec import structs
 
-from ringcore.engine.step import Step
+from ringcore.engine.logprobs import MAX_ROW_BYTES
+from ringcore.engine.opening import MAX_OPEN_BYTES
+from ringcore.engine.step import Operation, Step
 from ringcore.rank.header import Announced, Format, Payload, decode, encode, header_words
 from ringcore.spec.errors import RingError
 
@@ -41,15 +48,17 @@ def max_in_flight(stages: int) -> int:
 
 
 def max_prompt_tokens(stages: int, sequences: int) -> int:
-    """Ids of prompts that may be on the wrap link at once, beside the headers of all steps in flight.
+    """Ids of prompts that may be on the wrap link at once, beside the headers of all steps in flight. Four
+    bytes of an OPEN's payload count as one.
 
-    Raises `RingError` when the headers alone pass `WRAP_BYTES`.
+    Raises `RingError` when the headers leave too little of `WRAP_BYTES`.
     """
-    headers = max_in_flight(stages) * (4 * header_words(sequences) + 256)  # 256: an OPEN's payload
-    if headers > WRAP_BYTES * 3 // 4:
+    headers = max_in_flight(stages) * 4 * header_words(sequences)
+    others = max(MAX_OPEN_BYTES, sequences * MAX_ROW_BYTES)
+    if headers + others > WRAP_BYTES:
         raise RingError(
-            f"{stages} ranks with {sequences} sequences need {headers} bytes on the wrap link at once, "
-            f"{WRAP_BYTES * 3 // 4} are safe",
+            f"{stages} ranks with {sequences} sequences need {headers + others} bytes on the wrap link "
+            f"at once, {WRAP_BYTES} are safe",
             "use fewer ranks, or lower ring.sequences",
         )
     return (WRAP_BYTES - headers) // 4
@@ -94,7 +103,8 @@ class Link:
         if hidden is not None:
             payload, body = Payload.HIDDEN, hidden
         elif step.payload:
-            payload, body = Payload.BYTES, mx.array(list(step.payload), dtype=mx.uint8)
+            payload = Payload.LOGPROBS if step.operation is Operation.RUN else Payload.BYTES
+            body = mx.array(list(step.payload), dtype=mx.uint8)
         elif step.tokens and not step.single:
             payload, body = Payload.IDS, mx.array(step.tokens, dtype=mx.int32)
         self._wire.send(mx.array(encode(step, payload, self._outgoing), dtype=mx.int32))
@@ -119,7 +129,7 @@ class Link:
         if announced.payload is Payload.IDS:
             ids = self._wire.receive((step.token_count,), mx.int32)
             return Message(structs.replace(step, tokens=tuple(_ints(ids))))
-        if announced.payload is Payload.BYTES:
+        if announced.payload in (Payload.BYTES, Payload.LOGPROBS):
             data = self._wire.receive((announced.payload_bytes,), mx.uint8)
             return Message(structs.replace(step, payload=bytes(_ints(data))))
         return Message(step)

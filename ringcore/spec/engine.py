@@ -3,22 +3,52 @@
 Rank 0 connects when its link is open. Token ids only: text and templates are the gateway's.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
+MAX_BIASES = 300
+MAX_TOP_LOGPROBS = 20
+MAX_REPETITION_CONTEXT = 256
+
+LogitBias = Annotated[
+    dict[Annotated[int, Meta(ge=0, lt=2**31)], Annotated[float, Meta(ge=-100, le=100)]],
+    Meta(max_length=MAX_BIASES),
+]
+
 
 class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``temperature`` 0 is greedy. ``seed`` None means: the engine draws one."""
+    """How the next token is drawn. The defaults ask for the likeliest one.
+
+    ``temperature`` 0 is greedy. ``seed`` None means: the engine draws one. ``repetition_penalty`` looks at
+    the last ``repetition_context`` tokens of prompt and answer, the presence and frequency penalties at
+    all tokens of the answer. ``logit_bias`` is added to the logits of these ids. ``logprobs`` n: tell of
+    each token how likely it was, beside the n likeliest; None: do not.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
     seed: int | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0)] = 1.0
+    repetition_context: Annotated[int, Meta(ge=1, le=MAX_REPETITION_CONTEXT)] = 20
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: LogitBias = {}
+    logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+
+
+class Logprobs(Struct, frozen=True, array_like=True):
+    """Natural logarithms of the model's own probabilities at one place of the answer: before penalties,
+    bias, temperature and filters. ``drawn`` is that of the token that was drawn, ``top`` has the
+    likeliest (id, logarithm), likeliest first."""
+
+    drawn: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -57,11 +87,12 @@ class Started(_Message, frozen=True, tag="started"):
 
 
 class Token(_Message, frozen=True, tag="token"):
-    """``index`` counts the answer's tokens from 0."""
+    """``index`` counts the answer's tokens from 0. ``logprobs`` is there when the request asked for it."""
 
     id: str
     index: int
     token: int
+    logprobs: Logprobs | None = None
 
 
 class Finished(_Message, frozen=True, tag="finished"):

@@ -5,7 +5,7 @@ from collections import Counter
 import mlx.core as mx
 import pytest
 
-from ringcore.engine.sampler import make_sampler, mix
+from ringcore.engine.sampler import draw, mix
 from ringcore.spec.engine import Sampling
 
 PROBABILITIES = [0.5, 0.25, 0.15, 0.06, 0.04]
@@ -14,15 +14,19 @@ DRAWS = 1500
 
 
 def draws(count: int = DRAWS, **fields: float) -> Counter[int]:
-    sampler = make_sampler(Sampling(**{"temperature": 1.0, "seed": 11, **fields}))
-    found = mx.concatenate([sampler(LOGITS, position) for position in range(count)])
+    sampling = Sampling(**{"temperature": 1.0, "seed": 11, **fields})
+    found = mx.concatenate([draw(LOGITS, sampling, position) for position in range(count)])
     return Counter(found.tolist())
 
 
 def test_temperature_zero_is_the_likeliest_whatever_else_is_asked() -> None:
-    sampler = make_sampler(Sampling(temperature=0.0, top_p=0.1, top_k=3, min_p=0.5, seed=4))
-    assert sampler(mx.array([[0.1, 3.0, 2.9]]), 0).tolist() == [1]
-    assert sampler(LOGITS, 5).dtype == mx.int32
+    sampling = Sampling(temperature=0.0, top_p=0.1, top_k=3, min_p=0.5, seed=4)
+    assert draw(mx.array([[0.1, 3.0, 2.9]]), sampling, 0).tolist() == [1]
+    assert draw(LOGITS, sampling, 5).dtype == mx.int32
+
+
+def test_the_coldest_temperature_there_is_draws_the_likeliest() -> None:
+    assert draws(50, temperature=1e-300) == {0: 50}
 
 
 def test_draws_at_temperature_one_follow_the_probabilities() -> None:
@@ -36,9 +40,9 @@ def test_a_low_temperature_sharpens_and_a_high_one_flattens() -> None:
 
 
 def test_logits_need_not_be_normalised() -> None:
-    sampler = make_sampler(Sampling(temperature=1.0, seed=3, top_p=0.7, min_p=0.1))
-    shifted = [sampler(LOGITS + 90, position).item() for position in range(50)]
-    assert shifted == [sampler(LOGITS, position).item() for position in range(50)]
+    sampling = Sampling(temperature=1.0, seed=3, top_p=0.7, min_p=0.1)
+    shifted = [draw(LOGITS + 90, sampling, position).item() for position in range(50)]
+    assert shifted == [draw(LOGITS, sampling, position).item() for position in range(50)]
 
 
 @pytest.mark.parametrize(
@@ -62,18 +66,15 @@ def test_only_tokens_that_the_filter_keeps_are_drawn(fields: dict[str, float], k
 
 
 def test_one_seed_and_position_always_draw_the_same() -> None:
-    first, second = (make_sampler(Sampling(temperature=1.0, seed=5)) for _ in range(2))
-    forwards = [first(LOGITS, position).item() for position in range(30)]
-    backwards = [second(LOGITS, position).item() for position in reversed(range(30))]
+    sampling = Sampling(temperature=1.0, seed=5)
+    forwards = [draw(LOGITS, sampling, position).item() for position in range(30)]
+    backwards = [draw(LOGITS, sampling, position).item() for position in reversed(range(30))]
     assert forwards == backwards[::-1]
 
 
 def test_another_seed_draws_otherwise_and_no_seed_follows_its_neighbour() -> None:
     rows = [
-        [
-            make_sampler(Sampling(temperature=1.0, seed=seed))(LOGITS, position).item()
-            for position in range(60)
-        ]
+        [draw(LOGITS, Sampling(temperature=1.0, seed=seed), position).item() for position in range(60)]
         for seed in range(4)
     ]
     assert len({tuple(row) for row in rows}) == 4

@@ -1,12 +1,14 @@
 """What the fake model says to one request in one process, without links, steps or other requests."""
 
 from functools import cache
+from typing import Any
 
 import mlx.core as mx
 import msgspec
 
-from ringcore.engine.sampler import make_sampler
-from ringcore.spec.engine import Sampling
+from ringcore.engine.opening import make_opening
+from ringcore.engine.sampler import Sampler
+from ringcore.spec.engine import Sampling, Submit
 from ringcore.spec.shard import Shard
 from tests.ring.fake_rank import VOCABULARY, FakeStage
 
@@ -23,15 +25,25 @@ def prompt(length: int, seed: int = 0) -> list[int]:
     return [(37 * i * (seed + 1) + 11 * seed + i * i) % VOCABULARY for i in range(length)]
 
 
-def alone(layers: int, tokens: list[int], count: int, **sampling: float) -> list[int]:
+def alone(layers: int, tokens: list[int], count: int, **sampling: Any) -> list[int]:
     """``count`` tokens; ``sampling``: fields of `Sampling`."""
-    sampler = make_sampler(msgspec.convert(sampling, Sampling))
-    stage, answer = _whole(layers), []
+    return [token for token, _ in with_logits(layers, tokens, count, **sampling)]
+
+
+def with_logits(layers: int, tokens: list[int], count: int, **sampling: Any) -> list[tuple[int, mx.array]]:
+    """As `alone`, each token with the model's logits (V,) that it was drawn from."""
+    asked = msgspec.convert(sampling, Sampling)
+    sampler = Sampler(
+        make_opening(Submit(id="", prompt=tokens, max_tokens=count, stop_tokens=[], sampling=asked))
+    )
+    stage = _whole(layers)
+    answer: list[tuple[int, mx.array]] = []
     held, position = stage.make_cache(), len(tokens)
     for at in range(0, len(tokens), CHUNK):
         logits = stage(mx.array([tokens[at : at + CHUNK]]), held)
     while len(answer) < count:
-        answer.append(int(sampler(logits, position).item()))
-        logits = stage(mx.array([answer[-1:]]), held)
+        token = int(sampler.draw(logits, position).token.item())
+        answer.append((token, logits[0]))
+        logits = stage(mx.array([[token]]), held)
         position += 1
     return answer

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -288,7 +289,7 @@ class Ring:
         max_tokens: int = 16,
         *,
         stop: Sequence[int] = (),
-        **sampling: float,
+        **sampling: Any,
     ) -> None:
         """Send a request. ``sampling``: fields of `Sampling`."""
         self.send(

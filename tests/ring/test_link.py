@@ -6,9 +6,12 @@ import mlx.core as mx
 import pytest
 from msgspec import structs
 
+from ringcore.engine.logprobs import pack
+from ringcore.engine.opening import MAX_OPEN_BYTES
 from ringcore.engine.step import Operation, Row, Step
 from ringcore.rank.header import Format
 from ringcore.rank.link import WRAP_BYTES, Link, max_in_flight, max_prompt_tokens
+from ringcore.spec.engine import MAX_TOP_LOGPROBS
 from ringcore.spec.errors import RingError
 
 HIDDEN = 32
@@ -73,6 +76,13 @@ def test_bytes_of_an_open_arrive_as_they_were(link: Link) -> None:
     assert link.receive().step == step
 
 
+def test_log_probabilities_arrive_with_the_tokens_as_they_were(link: Link) -> None:
+    rows = (Row(0, 1, 4, True, 9), Row(3, 1, 8, True, 5))
+    step = Step(Operation.RUN, rows, payload=pack([[1, 2, 3], []]), number=1)
+    link.send(step)
+    assert link.receive().step == step
+
+
 def test_many_messages_keep_their_order_and_the_wait_is_counted(link: Link) -> None:
     for number in range(1, 20):
         link.send(Step(Operation.PARK, number=number))
@@ -95,19 +105,30 @@ def test_what_comes_from_the_wrong_stage_is_noticed(wire: Wire) -> None:
         Link(wire, FORM, FORM).receive()
 
 
+def on_the_wire(stages: int, sequences: int, last: Step) -> int:
+    """Bytes when every step in flight has its header on the wrap link, and ``last`` its payload."""
+    wire = Wire()
+    form = structs.replace(FORM, sequences=sequences)
+    link = Link(wire, form, form)
+    for number in range(1, max_in_flight(stages)):
+        link.send(Step(Operation.RUN, (Row(0, 1),), number=number))
+    link.send(structs.replace(last, number=max_in_flight(stages)))
+    return sum(array.nbytes for array in wire.arrays)
+
+
 @pytest.mark.parametrize("stages", range(2, 9))
-@pytest.mark.parametrize("sequences", [1, 4, 16, 64])
+@pytest.mark.parametrize("sequences", [1, 4, 16, 64, 256])
 def test_the_wrap_link_never_carries_more_than_its_bound(stages: int, sequences: int) -> None:
     tokens = max_prompt_tokens(stages, sequences)
-    wire = Wire()
-    link = Link(wire, structs.replace(FORM, sequences=sequences), structs.replace(FORM, sequences=sequences))
-    for number in range(1, max_in_flight(stages) + 1):
-        link.send(Step(Operation.OPEN, (Row(0),), payload=b"x" * 256, number=number))
-    link.send(Step(Operation.RUN, (Row(0, tokens),), tokens=(1,) * tokens, number=number + 1))
-    # The last header carries the ids of all: one more header than may be in flight.
-    header = wire.arrays[0].nbytes
-    assert sum(array.nbytes for array in wire.arrays) - header <= WRAP_BYTES
-    assert tokens >= 2048
+    prompts = Step(Operation.RUN, (Row(0, tokens),), tokens=(1,) * tokens)
+    assert on_the_wire(stages, sequences, prompts) <= WRAP_BYTES
+    openings = Step(Operation.OPEN, (Row(0),), payload=b"x" * (4 * tokens))
+    assert on_the_wire(stages, sequences, openings) <= WRAP_BYTES
+    # The other order: every sequence's token comes back with all the log-probabilities there can be.
+    one = [1] * (1 + 2 * MAX_TOP_LOGPROBS)
+    answers = Step(Operation.RUN, (Row(0, 1),), payload=pack([one] * sequences))
+    assert on_the_wire(stages, sequences, answers) <= WRAP_BYTES
+    assert tokens >= MAX_OPEN_BYTES // 4 >= 2048
 
 
 def test_a_ring_whose_headers_alone_pass_the_bound_is_refused_with_the_numbers() -> None:
