@@ -85,7 +85,8 @@ def test_a_rank_that_stands_still_is_noticed_by_nobody_and_quit_ends_the_others(
             rank.control.sendall(line(Quit()))
         assert [ends(rank) for rank in others] == [0, 0]
         os.kill(still.process.pid, signal.SIGCONT)
-        assert ends(still) == RING_FAILED
+        # Either the stop step was waiting for it, or it finds its neighbours gone.
+        assert ends(still) in (0, RING_FAILED)
 
 
 @pytest.mark.parametrize("order", ["reverse", "forward"])
