@@ -40,6 +40,7 @@ from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
+LEAST_CACHE_BYTES = 64 << 20
 LEAST_CHUNK = 32  # tokens; a shorter chunk costs more in hops and kernels than an idle stage does
 WARM_TOKENS = 64
 
@@ -136,8 +137,12 @@ def _introduce(deployment: Deployment, epoch: int, control: Control) -> None:
 
 def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
     began = said = time.monotonic()
-    shard = deployment.plan.stages[deployment.rank].shard
-    control.phase("loading", detail=f"layers {shard.start}..{shard.end} of {shard.total}")
+    planned = deployment.plan.stages[deployment.rank]
+    shard = planned.shard
+    layers = f"layers {shard.start}..{shard.end - 1}"
+    control.phase("loading", detail=f"{layers} of {shard.total}")
+    # Buffers that MLX keeps for reuse are memory that the plan must have counted.
+    mx.set_cache_limit(max(LEAST_CACHE_BYTES, planned.workspace_bytes))
 
     def progress(share: float, text: str) -> None:
         nonlocal said
@@ -150,8 +155,7 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
     control.phase(
         "loaded",
         progress=1.0,
-        detail=f"layers {shard.start}..{shard.end}, {format_bytes(stage.weight_bytes)}, "
-        f"{time.monotonic() - began:.1f} s",
+        detail=f"{layers}, {format_bytes(stage.weight_bytes)}, {time.monotonic() - began:.1f} s",
     )
     return stage
 
