@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("write a profile", "console.commands.init"),
     "check": ("is the profile right, are the hosts reachable, what are they", "console.commands.check"),
     "plan": ("which rank would hold which layers, and does it fit", "console.commands.plan"),
+    "models": ("which model architectures can be cut into stages", "console.commands.models"),
     "provision": ("install what the hosts lack", "console.commands.provision"),
     "deploy": ("put code, plan and secret on the hosts", "console.commands.deploy"),
     "up": ("provision, deploy and start; returns when the ring serves", "console.commands.up"),

@@ -15,10 +15,13 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
 from ringcore.models import folder, registry, structure
-from ringcore.models.cut import CutStage, parameters
+from ringcore.models.caches import Caches
+from ringcore.models.cut import CutStage
 from ringcore.models.folder import Tensors
 from ringcore.models.names import Names
+from ringcore.models.passage import Passage
 from ringcore.models.quantize import quantize_like
+from ringcore.models.registry import Adapter
 from ringcore.models.stage import ModelStage
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
@@ -49,11 +52,14 @@ def load_stage(model_path: Path, shard: Shard, *, dtype: str, on_progress: Progr
             f"the plan counts {shard.total} layers, {model_path} has {parts.total}",
             "plan again: the model in this folder is not the one the plan was made for",
         )
-    caches: list[Any] = make_prompt_cache(model)
-    names = Names(parts, shard)
-    source = folder.pick(model_path, names.wanted)
-    weights = _sanitize(model, names, source, from_zero=adapter.sanitize_from_zero)
-    layers = structure.prune(model, parts, shard)
+    layers: list[nn.Module] = structure.module_at(model, parts.layers)
+    whole: list[Any] = make_prompt_cache(model)
+    caches = Caches(whole, adapter.owners(layers), shard)
+    source = folder.pick(model_path, Names(parts, shard, adapter.tied_by_file).wanted)
+    weights = _sanitize(model, Names(parts, shard, adapter.tied_by_file), source, adapter)
+    parts = structure.find(model)  # once more: `sanitize` may have taken the head away
+    weights = {name: array for name, array in weights.items() if Names(parts, shard).wanted(name)}
+    structure.prune(model, parts, shard)
     quantize_like(model, config, weights)
     weights = _cast(model, weights, dtype)
     _check(model, weights, source)
@@ -64,21 +70,20 @@ def load_stage(model_path: Path, shard: Shard, *, dtype: str, on_progress: Progr
     del weights
     source.arrays.clear()
 
-    outer = {path: structure.module_at(model, path) for path in parts.wanted(shard)}
+    wanted = parts.wanted(shard)
+    groups = {path: structure.module_at(model, path) for path in wanted}
+    groups |= {f"{parts.layers}.{number}": layers[number] for number in range(shard.start, shard.end)}
+    before = [structure.module_at(model, path) for path in parts.first if path not in wanted]
     stage = CutStage(
         shard=shard,
-        hidden_size=parts.hidden_size,
+        hidden_size=adapter.carry.width(parts.hidden_size),
         vocab_size=parts.vocab_size,
         dtype=hidden_dtype,
-        layers=layers,
-        masks=adapter.masks,
-        cache_prototype=caches[shard.start : shard.end],
-        embedding=outer[parts.embedding] if shard.is_first else None,
-        norm=outer[parts.norm] if shard.is_last else None,
-        head=outer[parts.head or parts.embedding] if shard.is_last else None,
+        model=model,
+        passage=Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype),
+        caches=caches,
     )
-    numbered = {f"{parts.layers}.{number}": layer for number, layer in enumerate(layers, shard.start)}
-    _read({**outer, **numbered}, source, stage.weight_bytes, on_progress)
+    _read(groups, source, stage.weight_bytes, on_progress)
     return stage
 
 
@@ -105,8 +110,10 @@ def _build(module: ModuleType, config: dict[str, Any], model_path: Path) -> nn.M
         ) from error
 
 
-def _sanitize(model: Any, names: Names, source: Tensors, *, from_zero: bool) -> dict[str, mx.array]:
-    weights = dict(source.arrays)
+def _sanitize(model: Any, names: Names, source: Tensors, adapter: Adapter) -> dict[str, mx.array]:
+    empty = {name: mx.zeros((0,)) for name in adapter.sanitize_reads if not names.wanted(name)}
+    weights = empty | source.arrays
+    from_zero = adapter.sanitize_from_zero
     if not hasattr(model, "sanitize"):
         return weights
     try:
@@ -116,8 +123,7 @@ def _sanitize(model: Any, names: Names, source: Tensors, *, from_zero: bool) -> 
         raise PlanError(f"tensor {next(iter(missing))} is not in {source.places}", _FETCH) from error
     except ValueError as error:
         raise PlanError(f"the tensors in {source.places} do not fit together: {error}", _FETCH) from error
-    weights = names.from_start(weights) if from_zero else weights
-    return {name: array for name, array in weights.items() if names.wanted(name)}
+    return names.from_start(weights) if from_zero else weights
 
 
 def _cast(model: nn.Module, weights: Mapping[str, mx.array], dtype: str) -> dict[str, mx.array]:
@@ -150,11 +156,11 @@ def _check(model: nn.Module, weights: Mapping[str, mx.array], source: Tensors) -
             )
 
 
-def _read(groups: dict[str, nn.Module], source: Tensors, total: int, on_progress: Progress) -> None:
+def _read(groups: Mapping[str, Any], source: Tensors, total: int, on_progress: Progress) -> None:
     done = 0
-    for count, (path, module) in enumerate(groups.items(), 1):
+    for count, (path, part) in enumerate(groups.items(), 1):
         on_progress(min(1.0, done / total), f"{path} ({count} of {len(groups)})")
-        arrays = parameters(module)
+        arrays = structure.arrays_of(part)
         try:
             mx.eval(arrays)
         except RuntimeError as error:

@@ -9,23 +9,29 @@ from ringcore.spec.shard import Shard
 
 T = TypeVar("T")
 
+# What model files call their list of layers; the number of a layer follows.
+_NUMBER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_USUAL_HEAD = "lm_head"
+
 
 class Names:
-    """Names in the file and names in the model differ inside a layer only, in what follows its number."""
+    """Names in the file and names in the model differ in what stands before and after a layer's number.
 
-    def __init__(self, parts: Structure, shard: Shard) -> None:
+    ``perhaps_tied``: the last stage may need the embedding, which its files tell.
+    """
+
+    def __init__(self, parts: Structure, shard: Shard, perhaps_tied: bool = False) -> None:
         self._shard = shard
-        self._number = re.compile(rf"(?:^|\.){re.escape(parts.layers.rpartition('.')[2])}\.(\d+)\.")
-        outer = (parts.embedding, parts.norm, parts.head or "lm_head")
-        self._outer = tuple(f"{path}." for path in outer)
-        self._wanted = tuple(f"{path}." for path in parts.wanted(shard))
+        self._outer = tuple(f"{path}." for path in (*parts.outer, _USUAL_HEAD))
+        wanted = (*parts.wanted(shard), *(parts.first if perhaps_tied and shard.is_last else ()))
+        self._wanted = tuple(f"{path}." for path in wanted)
 
     def wanted(self, name: str) -> bool:
         """True for tensors of this stage, and for those of no known place, which `sanitize` may drop."""
-        found = self._number.search(name)
-        if found:
+        found = _NUMBER.search(name)
+        if found and not f"{name}.".startswith(self._outer):
             return int(found[1]) in self._shard
-        return name.startswith(self._wanted) or not name.startswith(self._outer)
+        return f"{name}.".startswith(self._wanted) or not f"{name}.".startswith(self._outer)
 
     def from_zero(self, weights: Mapping[str, T]) -> dict[str, T]:
         """The stage's layers numbered from 0."""
@@ -36,5 +42,5 @@ class Names:
         return {self._moved(name, self._shard.start): value for name, value in weights.items()}
 
     def _moved(self, name: str, by: int) -> str:
-        found = self._number.search(name)
+        found = _NUMBER.search(name)
         return f"{name[: found.start(1)]}{int(found[1]) + by}{name[found.end(1) :]}" if found else name

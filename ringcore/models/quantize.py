@@ -32,7 +32,7 @@ def quantize_like(model: nn.Module, config: Mapping[str, Any], weights: dict[str
         return
 
     def predicate(path: str, module: nn.Module) -> bool | dict[str, Any]:
-        if isinstance(module, nn.Identity):  # another stage's, though the config may name it
+        if not module.parameters():  # another stage's, though the config may name it
             return False
         if path in settings:
             return settings[path]

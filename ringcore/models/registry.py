@@ -1,58 +1,97 @@
-"""Which architectures can be cut into stages, and in what each departs from the generic way.
+"""Which module of mlx-lm reads a model, and in what its way through the stages departs from the generic one.
 
-An entry costs nothing until it is used: the architecture's own module is imported by `find` only.
+An entry costs nothing until it is used: the architecture's own module is imported by `find` only. Which
+architectures are verified is said in `ringcore.planning.architectures`.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from mlx_lm.utils import MODEL_REMAPPING
-
-from ringcore.models import masks
-from ringcore.models.masks import MaskRule
+from ringcore.models import carries
+from ringcore.models.caches import FIRST
+from ringcore.models.passage import PLAIN, Carry
+from ringcore.planning import architectures
 from ringcore.spec.errors import PlanError
+
+
+def _always(_layer: Any) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """``sanitize_from_zero``: mlx-lm's ``sanitize`` looks at layer 0 to decide for all, so the stage's
-    layers are shown to it numbered from 0."""
+    """In what an architecture departs from the generic way.
 
-    masks: MaskRule = masks.causal
+    ``sanitize_from_zero``: mlx-lm's ``sanitize`` looks at layer 0 to decide for all, so the stage's
+    layers are shown to it numbered from 0. ``has_cache``: which layers have one, in the order of the
+    model's caches. ``first_caches``: how many come before those and belong to what is before the layers.
+    ``tied_by_file``: the head is tied when the checkpoint has none, whatever the config says.
+    ``sanitize_reads``: tensors that ``sanitize`` reads in every case; empty ones are shown to it in
+    stages that do not hold them.
+    """
+
+    carry: Carry = PLAIN
     sanitize_from_zero: bool = False
+    has_cache: Callable[[Any], bool] = _always
+    first_caches: int = 0
+    tied_by_file: bool = False
+    sanitize_reads: tuple[str, ...] = ()
+
+    def owners(self, layers: Sequence[Any]) -> list[int]:
+        """The number of the layer that owns each cache of the model, or `FIRST`."""
+        return [FIRST] * self.first_caches + [n for n, layer in enumerate(layers) if self.has_cache(layer)]
 
 
-# Names of the modules in `mlx_lm.models`; mlx-lm maps further `model_type`s onto them.
-SUPPORTED: Mapping[str, Adapter] = {
-    "deepseek_v2": Adapter(),
-    "deepseek_v3": Adapter(masks=masks.causal_array),
-    "llama": Adapter(masks=masks.full_and_sliding),
-    "mixtral": Adapter(sanitize_from_zero=True),
-    "qwen2": Adapter(),
-    "qwen2_moe": Adapter(sanitize_from_zero=True),
-    "qwen3": Adapter(),
-    "qwen3_moe": Adapter(),
+# Names of the modules in `mlx_lm.models`; what is not here goes the generic way.
+_FROM_ZERO = Adapter(sanitize_from_zero=True)
+_GEMMA4 = Adapter(carry=carries.ALONE_OF_THREE)
+_TIED_BY_FILE = Adapter(tied_by_file=True)
+ADAPTERS: Mapping[str, Adapter] = {
+    "falcon_h1": _FROM_ZERO,
+    "gemma3": _TIED_BY_FILE,
+    "gemma3_text": _TIED_BY_FILE,
+    "gemma4": _GEMMA4,
+    "gemma4_text": _GEMMA4,
+    "granitemoe": _FROM_ZERO,
+    "granitemoehybrid": _FROM_ZERO,
+    "hunyuan": Adapter(carry=carries.ALONE_OF_TWO, sanitize_from_zero=True),
+    "longcat_flash_ngram": Adapter(first_caches=1),
+    "mellum": _FROM_ZERO,
+    "minicpm": Adapter(sanitize_reads=("model.embed_tokens.weight",)),
+    "minimax": _FROM_ZERO,
+    "mixtral": _FROM_ZERO,
+    "nemotron-nas": Adapter(has_cache=lambda layer: layer.self_attn is not None),
+    "nemotron_h": Adapter(has_cache=lambda layer: layer.block_type in "M*"),
+    "olmoe": _FROM_ZERO,
+    "phimoe": _FROM_ZERO,
+    "qwen2_moe": _FROM_ZERO,
+    "qwen3_vl_moe": Adapter(sanitize_reads=("lm_head.weight", "language_model.lm_head.weight")),
+    "recurrent_gemma": _TIED_BY_FILE,
+    "rwkv7": Adapter(carry=carries.WITH_FIRST_VALUES),
 }
+_GENERIC = Adapter()
 
 
-def find(config: Mapping[str, Any]) -> tuple[ModuleType, Adapter]:
+def find(config: Mapping[str, Any], *, allow_unverified: bool = False) -> tuple[ModuleType, Adapter]:
     """mlx-lm's module for ``config`` (with ``Model`` and ``ModelArgs``) and how to cut it.
 
-    Raises `PlanError` when the architecture is not in `SUPPORTED`, or the model brings its own code.
+    Raises `PlanError` when the model brings its own code, or its architecture is refused, or is not
+    verified and ``allow_unverified`` is False.
     """
     if config.get("model_file"):
         raise PlanError(
             f"the model brings its own code ({config['model_file']}), which is not run",
             "take a conversion of this model that uses an architecture of mlx-lm",
         )
-    model_type = str(config.get("model_type", ""))
-    name = MODEL_REMAPPING.get(model_type, model_type)
-    if name not in SUPPORTED:
+    name = architectures.check(config, allow_unverified=allow_unverified)
+    try:
+        module = importlib.import_module(f"mlx_lm.models.{name}")
+    except ImportError as error:
         raise PlanError(
-            f"the architecture {model_type!r} cannot be cut into stages",
-            f"take a model of one of these: {', '.join(sorted(SUPPORTED))}",
-        )
-    return importlib.import_module(f"mlx_lm.models.{name}"), SUPPORTED[name]
+            f"mlx-lm on this host cannot read the architecture {name!r}: {error}",
+            "take a model of another architecture, or a newer mlx-lm on every host",
+        ) from error
+    return module, ADAPTERS.get(name, _GENERIC)

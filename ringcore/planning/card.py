@@ -1,84 +1,100 @@
 """A model's card from its ``config.json`` and its tensors' names, dtypes and shapes. Pure.
 
 What each tensor weighs once loaded follows mlx-lm's loading: floating tensors in the ring's dtype
-(scales and biases of quantised ones too), packed ones as stored, tied heads and layers past the last
-one (multi-token prediction) dropped, 8-bit floats of DeepSeek-V3 unpacked.
+(scales and biases of quantised ones too), packed ones as stored, tied heads, towers for pictures and
+sound, and layers past the last one (multi-token prediction) dropped, 8-bit floats of DeepSeek-V3 unpacked.
 """
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import prod
 
 from ringcore.checkpoint.survey import Tensor
-from ringcore.planning.kv import Config, family, integer, kv_elements
+from ringcore.planning import architectures
+from ringcore.planning.config import (
+    CHOSEN_EXPERTS,
+    EXPERTS,
+    HEADS,
+    HIDDEN,
+    VOCABULARY,
+    Config,
+    integer,
+    layer_count,
+    text_part,
+)
+from ringcore.planning.kv import caches
 from ringcore.planning.needs import ITEM_BYTES
+from ringcore.planning.parts import is_expert, part_of
+from ringcore.planning.tied import has_tied_head
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
 
 DTYPES = ("stored", *ITEM_BYTES)
 _FLOATING = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float32"}
 _F8 = ("F8_E4M3", "F8_E5M2")
-_LAYER = re.compile(r"(?:^|\.)layers\.([0-9]+)\.")
-_OUTER = {
-    "embedding": re.compile(r"(?:^|\.)embed_tokens\."),
-    "head": re.compile(r"(?:^|\.)lm_head\."),
-    "norm": re.compile(r"(?:^|\.)norm\."),
-}
-_EXPERTS = re.compile(r"\.(?:experts|switch_mlp)\.")
 _KEEPS_DTYPE = "e_score_correction_bias"  # mlx-lm's cast_predicate of deepseek_v3
 _DROPPED = ("rotary_emb.inv_freq", "weight_scale_inv")
-_TIED_BY_DEFAULT = ("llama", "qwen2")
+_STATE_BYTES = 4  # mlx-lm keeps most states in float32 whatever the weights are
+_WIDTHS = ("intermediate_size", "ffn_hidden_size", "ff_intermediate_size", "n_inner")
+_EXPERT_WIDTHS = ("moe_intermediate_size", "expert_ffn_hidden_size")
+_MAX_CONTEXT = ("max_position_embeddings", "n_positions", "model_max_length", "block_size")
 
 
-def make_card(name: str, config: Config, tensors: Sequence[Tensor], dtype: str) -> ModelCard:
+def make_card(
+    name: str, config: Config, tensors: Sequence[Tensor], dtype: str, *, allow_unverified: bool = False
+) -> ModelCard:
     """``dtype`` is what the ranks will cast to, or ``stored`` for the commonest one of the checkpoint.
 
-    Raises `PlanError` when the architecture is unknown, or config and tensors do not make one model.
+    Raises `PlanError` when the architecture is refused or (without ``allow_unverified``) unverified, or
+    config and tensors do not make one model.
     """
-    architecture = family(config)
+    architecture = architectures.check(config, allow_unverified=allow_unverified)
     _refuse_foreign_quantization(config, architecture)
-    count = integer(config, "num_hidden_layers")
+    text = text_part(config)
+    kept = caches(architecture, config)
+    count = layer_count(text)
     dtype = _stored_dtype(tensors) if dtype == "stored" else dtype
     layers = [0] * count
     read = [0.0] * count
-    outer = dict.fromkeys(_OUTER, 0)
-    chosen = _share_of_experts(config)
+    outer = {"embedding": 0, "positions": 0, "head": 0, "norm": 0}
+    chosen = _share_of_experts(text)
     for tensor in tensors:
         size = _loaded_bytes(tensor, dtype)
-        match = _LAYER.search(tensor.name)
-        if match is None:
-            for part, pattern in _OUTER.items():
-                outer[part] += size if pattern.search(tensor.name) else 0
-        elif int(match[1]) < count:
-            layers[int(match[1])] += size
-            read[int(match[1])] += size * (chosen if _EXPERTS.search(tensor.name) else 1)
-    tied = not architecture.startswith("deepseek") and bool(
-        config.get("tie_word_embeddings", architecture in _TIED_BY_DEFAULT)
-    )
+        part = part_of(tensor.name)
+        if isinstance(part, str):
+            outer[part] += size
+        elif part is not None and part < count:
+            layers[part] += size
+            read[part] += size * (chosen if is_expert(tensor.name) else 1)
+    tied = has_tied_head(architecture, text, has_head=outer["head"] > 0)
     outer["head"] = outer["embedding"] if tied else outer["head"]
     _refuse_missing(layers, outer)
-    kv = kv_elements(config) * ITEM_BYTES[dtype]
     return ModelCard(
         name=name,
         architecture=str(config["model_type"]),
         layers=tuple(
-            LayerCard(weight_bytes=size, kv_bytes_per_token=kv, read_bytes_per_token=round(reads))
-            for size, reads in zip(layers, read, strict=True)
+            LayerCard(
+                weight_bytes=size,
+                kv_bytes_per_token=cache.per_token * ITEM_BYTES[dtype],
+                state_bytes_per_sequence=cache.fixed * _STATE_BYTES,
+                read_bytes_per_token=round(reads),
+                kv_window=cache.window,
+            )
+            for size, reads, cache in zip(layers, read, kept, strict=True)
         ),
-        hidden_size=integer(config, "hidden_size"),
-        vocab_size=integer(config, "vocab_size"),
-        embedding_bytes=outer["embedding"],
+        hidden_size=integer(text, *HIDDEN),
+        vocab_size=integer(text, *VOCABULARY),
+        embedding_bytes=outer["embedding"] + outer["positions"],
         norm_bytes=outer["norm"],
         head_bytes=outer["head"],
         tied=tied,
         dtype=dtype,
         quantization=_quantization(config),
-        attention_heads=integer(config, "num_attention_heads"),
-        mlp_width=_mlp_width(config),
-        max_context=integer(config, "max_position_embeddings", default=0),
+        attention_heads=_attention_heads(text, attends=any(cache.per_token for cache in kept)),
+        mlp_width=_mlp_width(text),
+        max_context=integer(text, *_MAX_CONTEXT, default=0),
         revision=_revision(config, tensors),
     )
 
@@ -104,20 +120,44 @@ def _stored_dtype(tensors: Iterable[Tensor]) -> str:
     return elements.most_common(1)[0][0]
 
 
+def _attention_heads(config: Config, *, attends: bool) -> int:
+    heads = config.get("num_query_heads")
+    if isinstance(heads, list) and heads:
+        return max(int(each) for each in heads)
+    return integer(config, *HEADS, default=None if attends else 0)
+
+
 def _share_of_experts(config: Config) -> float:
-    experts = integer(config, "num_experts", "num_local_experts", "n_routed_experts", default=0)
-    chosen = integer(config, "num_experts_per_tok", default=experts)
+    inner = config.get("ffn_config")
+    config = inner if isinstance(inner, dict) else config
+    experts = integer(config, *EXPERTS, default=0)
+    chosen = _chosen(config, default=experts)
     return min(1.0, chosen / experts) if experts else 1.0
 
 
+def _chosen(config: Config, default: int) -> int:
+    for key in CHOSEN_EXPERTS:
+        if isinstance(config.get(key), list):  # one for each layer
+            return max((int(each) for each in config[key]), default=default)
+    return integer(config, *CHOSEN_EXPERTS, default=default)
+
+
 def _mlp_width(config: Config) -> int:
-    dense = integer(config, "intermediate_size", default=4 * integer(config, "hidden_size"))
+    wide = config.get("intermediate_size")
+    dense = (
+        max(int(each) for each in wide)
+        if isinstance(wide, list) and wide
+        else integer(config, *_WIDTHS, default=4 * integer(config, *HIDDEN))
+    )
     if _share_of_experts(config) == 1.0:
         return dense
-    expert = integer(config, "moe_intermediate_size", default=dense)
-    shared = integer(config, "n_shared_experts", default=0) * expert
+    wide = config.get("moe_intermediate_size")
+    if isinstance(wide, list) and wide:
+        config = {**config, "moe_intermediate_size": max(int(each) for each in wide)}
+    expert = integer(config, *_EXPERT_WIDTHS, default=dense)
+    shared = integer(config, "n_shared_experts", "num_shared_experts", default=0) * expert
     shared += integer(config, "shared_expert_intermediate_size", default=0)
-    return max(dense, integer(config, "num_experts_per_tok") * expert + shared)
+    return max(dense, _chosen(config, default=1) * expert + shared)
 
 
 def _quantization(config: Config) -> str:
@@ -141,7 +181,8 @@ def _refuse_foreign_quantization(config: Config, architecture: str) -> None:
 
 def _refuse_missing(layers: Sequence[int], outer: dict[str, int]) -> None:
     missing = [f"layer {number}" for number, size in enumerate(layers) if size == 0]
-    missing += [part for part, size in outer.items() if size == 0]
+    # Some norms have no weights, or are in the head.
+    missing += [part for part in ("embedding", "head") if outer[part] == 0]
     if missing or not layers:
         raise PlanError(
             f"the checkpoint has no tensors of {', '.join(missing[:4]) or 'any layer'}",

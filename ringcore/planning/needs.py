@@ -6,8 +6,10 @@ All sizes in bytes. Knows no hosts: `capacity` says what they have, `split` brin
 from collections.abc import Iterable
 from itertools import accumulate
 
-from ringcore.planning.kv import CACHE_STEP, SAME_AS
-from ringcore.spec.card import ModelCard
+from ringcore.planning.architectures import SAME_AS
+from ringcore.planning.config import words
+from ringcore.planning.kv import CACHE_STEP
+from ringcore.spec.card import LayerCard, ModelCard
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Measured with mx.get_peak_memory over prefill chunks of the demo model: arrays of a token's hidden
@@ -15,7 +17,12 @@ ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _HIDDEN_ARRAYS = 12
 _MLP_ARRAYS = 4
 # Their positional scores are an array of their own that is added to the others.
-_TWO_SCORES = ("deepseek_v2", "deepseek_v3")
+_TWO_SCORES = words(
+    """
+    bailing_hybrid bailing_moe_v3 deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa
+    kimi_k25 kimi_linear kimi_vl longcat_flash longcat_flash_ngram mistral4
+    """
+)
 # The sampler's log-probabilities, their sorted copy, the order and the sums, float32 each.
 _LOGITS_ARRAYS = 5
 
@@ -26,6 +33,12 @@ def cache_tokens(context: int, prefill_chunk: int) -> int:
     if prefill_chunk % CACHE_STEP == 0 or prefill_chunk >= context:
         return -(-context // CACHE_STEP) * CACHE_STEP
     return context + CACHE_STEP - 1
+
+
+def windowed_tokens(window: int, context: int, prefill_chunk: int) -> int:
+    """The same for a layer that sees ``window`` tokens: mlx-lm keeps what the first token of a chunk sees
+    and the chunk, and while the window is not full, a step more than there is."""
+    return min(window + prefill_chunk - 1, cache_tokens(context, prefill_chunk))
 
 
 class Needs:
@@ -40,8 +53,7 @@ class Needs:
         self.sequences = sequences
         self.prefill_chunk = prefill_chunk
         self.total = len(card.layers)
-        tokens = cache_tokens(context, prefill_chunk)
-        caches = [tokens * each.kv_bytes_per_token + each.state_bytes_per_sequence for each in card.layers]
+        caches = [self._cache(each) for each in card.layers]
         self._weights = _sums(each.weight_bytes for each in card.layers)
         self._reads = _sums(each.read_bytes_per_token or each.weight_bytes for each in card.layers)
         self._caches = _sums(sequences * cache for cache in caches)
@@ -74,6 +86,12 @@ class Needs:
         """Bytes of weights that one decoded token reads; its one row of the embedding does not count."""
         size = self._reads[end] - self._reads[start]
         return size + (self.card.norm_bytes + self.card.head_bytes if end == self.total else 0)
+
+    def _cache(self, layer: LayerCard) -> int:
+        tokens = cache_tokens(self.context, self.prefill_chunk)
+        if layer.kv_window:
+            tokens = windowed_tokens(layer.kv_window, self.context, self.prefill_chunk)
+        return tokens * layer.kv_bytes_per_token + layer.state_bytes_per_sequence
 
     def _step_bytes(self) -> int:
         card = self.card

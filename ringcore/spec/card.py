@@ -7,13 +7,14 @@ class LayerCard(Struct, frozen=True):
     """``weight_bytes`` in the dtype the rank will hold; ``kv_bytes_per_token`` for one sequence.
 
     ``read_bytes_per_token`` is what one decoded token reads of the weights: with experts only the chosen
-    ones; 0 stands for all.
+    ones; 0 stands for all. ``kv_window``: the layer keeps that many tokens at most; 0 stands for all.
     """
 
     weight_bytes: int
     kv_bytes_per_token: int
     state_bytes_per_sequence: int = 0  # fixed-size state (SSM); 0 for attention
     read_bytes_per_token: int = 0
+    kv_window: int = 0
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):

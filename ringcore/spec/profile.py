@@ -27,7 +27,8 @@ Layers = Annotated[int, Meta(ge=1, le=10_000)]
 
 class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[ring]``. ``port`` is the first of the ring's ports: the leader's agent listens on it,
-    rank *n*'s link on ``port + 1 + n``. ``layers`` counts layers by hand, rank 0 first."""
+    rank *n*'s link on ``port + 1 + n``. ``layers`` counts layers by hand, rank 0 first.
+    ``allow_unverified`` tries architectures that nobody ran in stages (see `planning.architectures`)."""
 
     backend: Backend = "ring"
     order: Order = "reverse"
@@ -38,6 +39,7 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     port: Port = 7600
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     prefill_chunk: Annotated[int, Meta(ge=1, le=8192)] = 256
+    allow_unverified: bool = False
 
 
 class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

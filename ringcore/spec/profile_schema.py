@@ -114,6 +114,8 @@ def _matches(kind: Any, value: Any) -> bool:
         return fits and (kind.ge is None or value >= kind.ge) and (kind.le is None or value <= kind.le)
     if isinstance(kind, inspect.LiteralType):
         return isinstance(value, str) and value in kind.values
+    if isinstance(kind, inspect.BoolType):
+        return isinstance(value, bool)
     if isinstance(kind, inspect.StrType):
         if not isinstance(value, str) or not value.isprintable():
             return False
@@ -151,6 +153,8 @@ def _expected(kind: Any) -> str:
         return f"a whole number from {kind.ge} to {kind.le}"
     if isinstance(kind, inspect.LiteralType):
         return "one of " + ", ".join(f'"{value}"' for value in kind.values)
+    if isinstance(kind, inspect.BoolType):
+        return "true or false"
     if isinstance(kind, inspect.VarTupleType):
         if isinstance(kind.item_type, inspect.StructType):
             return f"{kind.min_length} to {kind.max_length} tables [[hosts]]"
@@ -174,6 +178,8 @@ def _correction(kind: Any, value: Any) -> str:
             low, high = kind.ge or 0, kind.le or value
             return f"write {min(max(value, low), high)}"
         return "write a whole number, without quotes or a point"
+    if isinstance(kind, inspect.BoolType):
+        return "write true or false, without quotes"
     if isinstance(kind, inspect.VarTupleType):
         if isinstance(kind.item_type, inspect.StructType):
             return "start each of them with a line [[hosts]]"

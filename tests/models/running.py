@@ -6,12 +6,13 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
 
 from ringcore.models.load import load_stage
 from ringcore.models.stage import ModelStage, SequenceCache
 from ringcore.spec.shard import Shard
-from tests.models.small import VOCABULARY
+from tests.models.configs.common import VOCABULARY
 
 PROMPT = tuple((37 * i + 11) % VOCABULARY for i in range(23))
 CHUNKS = (9, 8, 6)
@@ -58,6 +59,22 @@ def greedy(stages: Sequence[ModelStage], prompt: Sequence[int] = PROMPT, count: 
     while len(answer) < count:
         answer.append(int(mx.argmax(logits[0]).item()))
         logits = step(stages, caches, [[answer[-1]]])
+    return answer
+
+
+def greedy_whole(folder: Path, count: int = ANSWER) -> list[int]:
+    """The model of mlx-lm itself, whole, its prompt in the same chunks: in some models windows make the
+    answer depend on them."""
+    model, _ = load_model(folder)
+    cache = make_prompt_cache(model)
+    answer: list[int] = []
+    at = 0
+    for size in CHUNKS:
+        logits = model(mx.array([PROMPT[at : at + size]]), cache=cache)
+        at += size
+    while len(answer) < count:
+        answer.append(int(mx.argmax(logits[0, -1]).item()))
+        logits = model(mx.array([answer[-1:]]), cache=cache)
     return answer
 
 

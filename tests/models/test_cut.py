@@ -8,8 +8,9 @@ from mlx_lm.models.cache import KVCache
 from mlx_lm.utils import load_model
 
 from ringcore.cache import sequence
+from tests.models.configs.common import VOCABULARY
 from tests.models.running import CHUNKS, PROMPT, greedy, greedy_by_mlx_lm, load, prefill, step
-from tests.models.small import ARCHITECTURES, VOCABULARY, build
+from tests.models.small import ARCHITECTURES, build
 
 LAYERS = 5
 CUTS = [(0, 5), (0, 1, 5), (0, 2, 3, 5), (0, 1, 3, 4, 5)]

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from ringcore.checkpoint.survey import Tensor
+from ringcore.planning.architectures import module_of
 from ringcore.planning.card import make_card
-from ringcore.planning.kv import kv_elements
+from ringcore.planning.kv import caches
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 
@@ -153,4 +154,33 @@ def test_the_revision_tells_models_apart_and_not_dtypes() -> None:
     ],
 )
 def test_a_cache_holds_what_the_architecture_keeps_of_a_token(config: dict[str, Any], numbers: int) -> None:
-    assert kv_elements(config) == numbers
+    (kept,) = caches(module_of(config), {**config, "num_hidden_layers": 1})
+    assert kept == (numbers, 0, 0)
+
+
+def test_a_layer_that_sees_a_window_keeps_no_more_and_one_with_a_state_keeps_that() -> None:
+    kinds = ["sliding_attention", "full_attention"]
+    sizes = {**LLAMA, "layer_types": kinds, "sliding_window": 6}
+    assert [each.window for each in caches("llama", sizes)] == [6, 0]
+    card = make([*layers(), *outer()], "float32", layer_types=kinds, sliding_window=6)
+    assert [layer.kv_window for layer in card.layers] == [6, 0]
+    mamba = {"intermediate_size": 16, "state_size": 4, "conv_kernel": 3, "num_hidden_layers": 2}
+    assert caches("mamba", mamba) == ((0, 0, 16 * (3 - 1 + 4)),) * 2
+
+
+def test_a_text_model_inside_another_is_read_from_its_own_part_of_the_config() -> None:
+    text = {key: value for key, value in LLAMA.items() if key != "model_type"}
+    config = {"model_type": "pixtral", "text_config": {**text, "model_type": "llama"}, "vocab_size": 99}
+    tower = tensor("vision_tower.layers.0.weight", 50, 50)
+    inside = [each._replace(name=f"language_model.{each.name}") for each in [*layers(), *outer()]]
+    card = make_card("m", config, [*inside, tower], "stored")
+    assert card.vocab_size == 10
+    assert [layer.weight_bytes for layer in card.layers] == [256, 256]
+
+
+def test_what_nobody_verified_is_counted_when_the_operator_allows_it() -> None:
+    config = {**LLAMA, "model_type": "bitnet", "tie_word_embeddings": False}
+    with pytest.raises(PlanError, match="allow_unverified"):
+        make_card("m", config, [*layers(), *outer()], "stored")
+    card = make_card("m", config, [*layers(), *outer()], "stored", allow_unverified=True)
+    assert card.layers[0].kv_bytes_per_token == 2 * 8 * 2

@@ -1,0 +1,30 @@
+"""``mlxring models``: which architectures of mlx-lm can be cut into stages; asks no host."""
+
+import argparse
+from typing import get_args
+
+from console.commands.runtime import answer, say
+from ringcore.planning.architectures import SAME_AS, Architecture, Status, table
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--only", choices=get_args(Status), help="only architectures of this status")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    rows = [row for row in table() if arguments.only in (None, row.status)]
+    if arguments.json:
+        answer({"architectures": rows, "same_as": SAME_AS})
+    else:
+        say(text(rows))
+    return 0
+
+
+def text(rows: list[Architecture]) -> str:
+    """A line an architecture, then how many there are of each status."""
+    width = max((len(row.name) for row in rows), default=0)
+    lines = [f"{row.name:<{width}}  {row.status:<8}  {row.reason}".rstrip() for row in rows]
+    counts = [(status, sum(row.status == status for row in rows)) for status in get_args(Status)]
+    told = ", ".join(f"{count} {status}" for status, count in counts if count)
+    return "\n".join([*lines, "", told])
