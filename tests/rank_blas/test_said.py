@@ -5,7 +5,7 @@ from pathlib import Path
 from console.commands.status import table
 from console.state import ClusterState, apply, initial
 from ringcore.spec.events import Event, RankChanged, Recorded
-from tests.ring.harness import REPOSITORY, Ring, make_plan
+from tests.ring.harness import REAL, REPOSITORY, Ring, make_plan, until
 from tests.screen import fake
 
 OPENBLAS = "cpu, OpenBLAS 0.3.34 SkylakeX, 1 thread"
@@ -21,6 +21,12 @@ def test_a_rank_says_first_which_blas_it_found_itself_bound_to() -> None:
             assert first.startswith(f"rank {number} of 2, epoch 3, mlx 0.")
             assert " on cpu, BLAS OpenBLAS 0." in first and first.endswith(", 1 thread")
             assert not any("10 to 20 times" in text for text in rank.said)
+
+
+def test_the_real_rank_is_bound_to_openblas_before_it_has_read_any_model() -> None:
+    with Ring(make_plan([2]), module=REAL, join=False) as ring:
+        until(lambda: ring.ranks[0].phases, "the rank to start")
+        assert ring.ranks[0].phases[0].computes_with.startswith("cpu, OpenBLAS 0.")
 
 
 class WithoutOpenBlas(Ring):
