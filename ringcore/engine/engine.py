@@ -193,7 +193,8 @@ class Engine:
                 f"prompt of {prompt} tokens and answer of {request.max_tokens} make "
                 f"{prompt + request.max_tokens} tokens; the ring's context is {allowed}"
             )
-        wrong = next((t for t in request.prompt if not 0 <= t < self._limits.vocab_size), None)
+        named = (*request.prompt, *request.sampling.logit_bias)
+        wrong = next((t for t in named if not 0 <= t < self._limits.vocab_size), None)
         if wrong is not None:
             return f"token id {wrong} is outside the vocabulary of {self._limits.vocab_size}"
         if any(request.id == other for other in self._ids()):

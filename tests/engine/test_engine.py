@@ -1,5 +1,6 @@
 """The life of requests, driven without a ring: steps come round in order with tokens of our choosing."""
 
+import struct
 from collections import deque
 
 import msgspec
@@ -8,9 +9,19 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from ringcore.engine.engine import Engine, Limits
+from ringcore.engine.logprobs import pack
 from ringcore.engine.scheduler import Bounds
 from ringcore.engine.step import NO_TOKEN, Operation, Step
-from ringcore.spec.engine import EngineToGateway, Finished, Refused, Sampling, Started, Submit, Token
+from ringcore.spec.engine import (
+    EngineToGateway,
+    Finished,
+    Logprobs,
+    Refused,
+    Sampling,
+    Started,
+    Submit,
+    Token,
+)
 
 VOCABULARY = 1000
 
@@ -42,6 +53,7 @@ class Round:
         self.steps: list[Step] = []
         self.positions: dict[int, int] = {}
         self.most = 0
+        self.loads: list[int] = []  # ids' worth on the ring, after each step
 
     def submit(self, name: str, prompt: int | list[int] = 3, most: int = 4, **options) -> None:
         tokens = prompt if isinstance(prompt, list) else [1] * prompt
@@ -59,6 +71,7 @@ class Round:
             self.steps.append(step)
             self.flights.append(step)
             self.most = max(self.most, self.engine.in_flight)
+            self.loads.append(sum(len(s.tokens) + (len(s.payload) + 3) // 4 for s in self.flights))
 
     def come_round(self) -> None:
         step = self.flights.popleft()
@@ -336,3 +349,42 @@ def test_any_history_comes_to_rest_with_every_request_answered_once(
             assert len(tokens) == most
         else:
             assert cancelled
+
+
+def test_openings_wait_for_room_beside_the_prompts_on_the_wrap_link() -> None:
+    ring = Round(Engine(limits(sequences=6)))
+    large = Sampling(logit_bias={token: 0.5 for token in range(10)})  # 25 ids' worth of the 64 there are
+    for name in "abcdef":
+        ring.submit(name, prompt=30, sampling=large)
+    ring.run()
+
+    def worth(step: Step) -> int:
+        return len(step.tokens) + (len(step.payload) + 3) // 4
+
+    opened = [step for step in ring.steps if step.operation is Operation.OPEN]
+    assert len(opened) == 6
+    assert 2 * worth(opened[0]) < 64 < 3 * worth(opened[0])
+    assert max(ring.loads) > 48, "the room there is is used"
+    assert max(ring.loads) <= 64
+    assert all(ring.of(name)[-1].completion_tokens == 4 for name in "abcdef")
+
+
+def test_a_bias_outside_the_vocabulary_is_refused_with_its_id() -> None:
+    ring = Round(Engine(limits()))
+    ring.submit("a", sampling=Sampling(logit_bias={VOCABULARY - 1: 1.0, VOCABULARY: 1.0}))
+    (refused,) = ring.of("a")
+    assert isinstance(refused, Refused)
+    assert f"token id {VOCABULARY} is outside" in refused.cause
+
+
+def test_log_probabilities_that_come_round_go_to_the_gateway_with_their_tokens() -> None:
+    engine = Engine(limits())
+    engine.submit(Submit(id="a", prompt=[1, 2], max_tokens=2, stop_tokens=[]))
+    messages = []
+    while (step := engine.next_step()[0]) is not None:
+        if step.operation is Operation.RUN:
+            half = struct.unpack("<i", struct.pack("<f", -0.5))[0]
+            row = structs.replace(step.rows[0], token=7)
+            step = structs.replace(step, rows=(row,), payload=pack([[half, 9, half]]))
+        messages += engine.acknowledge(step)
+    assert [m.logprobs for m in messages if isinstance(m, Token)] == [Logprobs(-0.5, ((9, -0.5),))] * 2
