@@ -41,6 +41,7 @@ def deployments(
             model_path=path,
             api_bind=profile.api.bind,
             api_port=profile.api.port,
+            allow_unverified=profile.ring.allow_unverified,
         )
         for rank, path in enumerate(model_paths)
     )

@@ -25,7 +25,9 @@ def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     return "float32" if any(fact.os == "linux" for fact in facts) else "stored"
 
 
-async def read_card(host: Host, facts: HostFacts, path: str, dtype: str) -> ModelCard:
+async def read_card(
+    host: Host, facts: HostFacts, path: str, dtype: str, *, allow_unverified: bool
+) -> ModelCard:
     """Surveys the folder on ``host``, with nothing installed there. Raises `PlanError` with what is wrong."""
     python = facts.pythons[0].path if facts.pythons else "python3"
     script = resources.files("ringcore.checkpoint").joinpath("survey.py").read_text()
@@ -43,7 +45,8 @@ async def read_card(host: Host, facts: HostFacts, path: str, dtype: str) -> Mode
         if not found:
             raise PlanError(answer["cause"], answer["remedy"])
         tensors = [Tensor(name, kind, tuple(shape), size) for name, kind, shape, size in answer["tensors"]]
-        return make_card(path.rstrip("/").rpartition("/")[2], answer["config"], tensors, dtype)
+        name = path.rstrip("/").rpartition("/")[2]
+        return make_card(name, answer["config"], tensors, dtype, allow_unverified=allow_unverified)
     except PlanError as error:
         raise MlxringError.at(error.failure, host.options.name) from None
 

@@ -207,7 +207,8 @@ class Operator:
             name = host.options.name
             path = host.options.model or own_model or self.profile.model
             path = self._paths[name] = expanded(path, self.facts[name].home)
-            cards[name] = await read_card(host, self.facts[name], path, dtype)
+            allowed = self.profile.ring.allow_unverified
+            cards[name] = await read_card(host, self.facts[name], path, dtype, allow_unverified=allowed)
 
         _raise_first(await self._each("weights", one))
         card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])

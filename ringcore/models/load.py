@@ -32,19 +32,21 @@ _FETCH = "fetch the model again; the download may be incomplete"
 _DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
 
-def load_stage(model_path: Path, shard: Shard, *, dtype: str, on_progress: Progress) -> ModelStage:
+def load_stage(
+    model_path: Path, shard: Shard, *, dtype: str, on_progress: Progress, allow_unverified: bool = False
+) -> ModelStage:
     """Layers ``shard`` of the model in ``model_path``, in memory when this returns.
 
     ``dtype``: ``float32``, ``float16`` or ``bfloat16`` casts every floating tensor (scales and biases of
     quantised ones too, packed weights never); ``auto`` keeps what the files hold. ``on_progress`` gets
     the share of bytes that is in memory, 0..1, and a short text.
     Raises `PlanError` when the folder, its config or a tensor is missing, unreadable or unexpected, or
-    the architecture cannot be cut.
+    the architecture cannot be cut, or nobody verified it and ``allow_unverified`` is False.
     """
     if dtype not in ("auto", *_DTYPES):
         raise PlanError(f"no rank computes in {dtype!r}", f"write auto, {', '.join(_DTYPES)} in the profile")
     config = folder.read_config(model_path)
-    module, adapter = registry.find(config)
+    module, adapter = registry.find(config, allow_unverified=allow_unverified)
     model = _build(module, config, model_path)
     parts = structure.find(model)
     if parts.total != shard.total:

@@ -72,7 +72,11 @@ def load_from_files(deployment: Deployment, progress: Callable[[float, str], Non
     """The plan's layers from ``model_path``, checked against the plan's bytes. Raises `PlanError`."""
     planned = deployment.plan.stages[deployment.rank]
     stage = load_stage(
-        Path(deployment.model_path), planned.shard, dtype=deployment.plan.dtype, on_progress=progress
+        Path(deployment.model_path),
+        planned.shard,
+        dtype=deployment.plan.dtype,
+        on_progress=progress,
+        allow_unverified=deployment.allow_unverified,
     )
     check_resident(stage, planned.weight_bytes)
     return stage

@@ -50,6 +50,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     model_path: str
     api_bind: str
     api_port: int
+    allow_unverified: bool = False  # as the profile says
 
     @property
     def me(self) -> Member:

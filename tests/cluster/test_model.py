@@ -52,7 +52,7 @@ def test_hosts_with_different_models_are_told_apart_by_name() -> None:
 async def test_the_card_is_read_on_the_host_without_loading_or_installing_anything(
     host: SshHost, demo_model_path: Path, tmp_path: Path
 ) -> None:
-    card = await read_card(host, HERE, str(demo_model_path), "float32")
+    card = await read_card(host, HERE, str(demo_model_path), "float32", allow_unverified=False)
     assert (card.architecture, len(card.layers), card.dtype) == ("llama", 30, "float32")
     assert not list((tmp_path / "home").iterdir())
 
@@ -61,18 +61,18 @@ async def test_a_folder_of_the_same_name_in_the_users_home_is_not_run(host: SshH
     (tmp_path / "home" / "json").mkdir()
     (tmp_path / "home" / "json" / "__init__.py").write_text("raise SystemExit('the wrong one')")
     with pytest.raises(PlanError) as caught:
-        await read_card(host, HERE, "/no/such/model", "float32")
+        await read_card(host, HERE, "/no/such/model", "float32", allow_unverified=False)
     assert "wrong one" not in str(caught.value)
 
 
 async def test_a_folder_that_is_not_there_is_a_plan_error_of_that_host(host: SshHost) -> None:
     with pytest.raises(PlanError, match="/no/such/model") as caught:
-        await read_card(host, HERE, "/no/such/model", "float32")
+        await read_card(host, HERE, "/no/such/model", "float32", allow_unverified=False)
     assert caught.value.failure.host == "h1" and caught.value.failure.remedy
 
 
 async def test_a_card_that_cannot_be_read_quotes_what_was_said(host: SshHost) -> None:
     broken = msgspec.structs.replace(FACTS, pythons=(PythonFound("/bin/ls", (3, 12, 0)),))
     with pytest.raises(PlanError, match=r"broke off: (.|\n)*No such file") as caught:
-        await read_card(host, broken, "/m", "float32")
+        await read_card(host, broken, "/m", "float32", allow_unverified=False)
     assert caught.value.failure.host == "h1"

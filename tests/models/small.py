@@ -13,7 +13,9 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.utils import quantize_model
 
 from tests.models.configs import ALL
+from tests.models.configs.common import HIDDEN as HIDDEN
 from tests.models.configs.common import LAYERS
+from tests.models.configs.common import VOCABULARY as VOCABULARY
 
 GROUP_SIZE = 32
 # These keep every token's embedding the loudest in what they say of it unless it starts quiet.

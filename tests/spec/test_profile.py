@@ -96,6 +96,12 @@ WRONG = {
     "context as text": (ring('context = "4096"'), "ring.context", "16 to 16777216", "without quotes: 4096"),
     "context too small": (ring("context = 3"), "ring.context", "from 16", "write 16"),
     "context with a point": (ring("context = 4096.0"), "ring.context", "a whole number", "quotes or a point"),
+    "allow_unverified is text": (
+        ring('allow_unverified = "yes"'),
+        "ring.allow_unverified",
+        "true or false",
+        "without quotes",
+    ),
     "sequences is true": (ring("sequences = true"), "ring.sequences", "1 to 256", "whole number"),
     "too many sequences": (ring("sequences = 1000"), "ring.sequences", "1 to 256", "write 256"),
     "unknown backend": (ring('backend = "tcp"'), "ring.backend", 'one of "jaccl", "mpi"', "one of these"),
