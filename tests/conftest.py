@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from console.demo.cache import user_cache
 from console.demo.model import demo_model
@@ -16,6 +17,9 @@ from ringcore.rank.blas import prefer_openblas
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 prefer_openblas()
+# No example has a time limit: a busy machine is no defect. In CI the examples are the same each time.
+settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")
