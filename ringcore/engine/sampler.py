@@ -14,6 +14,7 @@ from ringcore.engine.penalties import Penalties
 from ringcore.spec.engine import Sampling
 
 _MASK = (1 << 64) - 1
+LEAST_LOGPROB = -9999.0  # JSON has no infinity
 _COLDEST = 1e-6  # below, its reciprocal times a logarithm leaves float32
 
 
@@ -72,6 +73,7 @@ def mix(seed: int, position: int) -> int:
 
 def _with_logprobs(token: mx.array, logits: mx.array, count: int) -> mx.array:
     logprobs = _log_softmax(logits)[0]
+    logprobs = mx.where(logprobs > LEAST_LOGPROB, logprobs, LEAST_LOGPROB)
     count = min(count, logprobs.size)
     parts = [token, logprobs[token].view(mx.int32)]
     if count:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ringcore.engine.logprobs import MAX_ROW_BYTES, pack, unpack
 from ringcore.engine.opening import Opening
-from ringcore.engine.sampler import Sampler
+from ringcore.engine.sampler import LEAST_LOGPROB, Sampler
 from ringcore.spec.engine import MAX_TOP_LOGPROBS, Logprobs
 
 VOCABULARY = 50
@@ -64,6 +64,14 @@ def test_more_than_the_vocabulary_has_are_all_of_it() -> None:
     (found,) = unpack(pack([words[1:]]), 1)
     assert found is not None
     assert [token for token, _ in found.top] == [2, 1, 0]
+
+
+def test_a_token_that_cannot_be_has_a_number_that_json_has_too() -> None:
+    logits = mx.array([[1.0, -math.inf, 2.0, -math.inf]])
+    _, *words = Sampler(Opening(logprobs=4)).draw(logits, 0).words.tolist()
+    (found,) = unpack(pack([words]), 1)
+    assert found is not None
+    assert [value for _, value in found.top[2:]] == [LEAST_LOGPROB] * 2
 
 
 FLOATS = st.floats(width=32, allow_nan=False)
