@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
 from ringcore.gateway.errors import invalid
 from ringcore.gateway.generate import Answer, Generator
+from ringcore.gateway.logprobs import Scored, completion_logprobs
 from ringcore.gateway.parameters import CompletionParameters
 
 
@@ -27,24 +28,28 @@ async def start(generator: Generator, parameters: CompletionParameters) -> Answe
 
 async def whole(answer: Answer, model: str) -> dict[str, Any]:
     text, reason = "", None
+    scored: list[Scored] = []
     async for piece in answer.pieces():
         text += piece.text
+        scored += piece.scored
         reason = piece.finish_reason
     head = _head(answer, model)
-    return {**head, "choices": [_choice(text, reason)], "usage": answer.usage}
+    return {**head, "choices": [_choice(answer, text, scored, reason)], "usage": answer.usage}
 
 
 async def stream(answer: Answer, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
     head = _head(answer, model)
     async for piece in answer.pieces():
         usage = {"usage": None} if include_usage else {}
-        yield {**head, "choices": [_choice(piece.text, piece.finish_reason)], **usage}
+        choice = _choice(answer, piece.text, piece.scored, piece.finish_reason)
+        yield {**head, "choices": [choice], **usage}
     if include_usage:
         yield {**head, "choices": [], "usage": answer.usage}
 
 
-def _choice(text: str, reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "text": text, "logprobs": None, "finish_reason": reason}
+def _choice(answer: Answer, text: str, scored: Sequence[Scored], reason: str | None) -> dict[str, Any]:
+    logprobs = completion_logprobs(scored, answer.token_bytes) if answer.logprobs else None
+    return {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
 
 def _head(answer: Answer, model: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ringcore.gateway.detokenize import Detokenizer
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, invalid, unavailable
 from ringcore.gateway.ledger import Arrival, Ledger, Request
+from ringcore.gateway.logprobs import Held, Scored
 from ringcore.gateway.parameters import Common
 from ringcore.gateway.stops import Stops
 from ringcore.gateway.text import Text
@@ -20,17 +21,23 @@ from ringcore.spec.engine import Finished, Refused, Token
 
 
 class Piece(Struct, frozen=True, kw_only=True):
-    """Some text of an answer; the last one says why it ended."""
+    """Some text of an answer; the last one says why it ended. ``scored``: the tokens whose text begins in it,
+    when log-probabilities were asked for."""
 
     text: str
+    scored: tuple[Scored, ...] = ()
     finish_reason: Literal["stop", "length"] | None = None
 
 
 class Answer:
     """One answer on its way. Use as ``async with``: leaving early cancels it on the ring."""
 
-    def __init__(self, ledger: Ledger, request: Request, text: Text, stops: Sequence[str]) -> None:
+    def __init__(
+        self, ledger: Ledger, request: Request, text: Text, stops: Sequence[str], logprobs: bool
+    ) -> None:
         self.request = request
+        self.logprobs = logprobs  # they were asked for
+        self.token_bytes = text.token_bytes
         self._ledger = ledger
         self._detokenizer = Detokenizer(text.decode)
         self._stops = Stops(stops)
@@ -55,21 +62,28 @@ class Answer:
 
     async def pieces(self) -> AsyncGenerator[Piece]:
         """Raises `ApiFault` when the ring refuses the request, or is lost under it."""
+        held = Held()
         while True:
             arrival = await self.request.queue.get()
             if isinstance(arrival, Token):
                 self._tokens += 1
-                text = self._stops.push(self._detokenizer.push(arrival.token))
+                text = self._detokenizer.push(arrival.token)
+                if self.logprobs:
+                    held.push(arrival, text)
+                text = self._stops.push(text)
                 if self._stops.found:
                     self._ledger.leave(self.request, answered=True)
-                    yield Piece(text=text, finish_reason="stop")
+                    yield Piece(text=text, scored=held.shown(text), finish_reason="stop")
                     return
                 if text:
-                    yield Piece(text=text)
+                    yield Piece(text=text, scored=held.shown(text))
             elif isinstance(arrival, Finished) and arrival.reason != "cancelled":
                 text = self._stops.push(self._detokenizer.flush())
-                reason = "stop" if self._stops.found else arrival.reason
-                yield Piece(text=text + self._stops.flush(), finish_reason=reason)
+                if self._stops.found:
+                    yield Piece(text=text, scored=held.shown(text), finish_reason="stop")
+                else:
+                    text += self._stops.flush()
+                    yield Piece(text=text, scored=held.rest(), finish_reason=arrival.reason)
                 return
             else:
                 raise _fault(arrival)
@@ -101,13 +115,19 @@ class Generator:
             )
         if max(prompt) >= ready.vocab_size or min(prompt) < 0:
             raise invalid(f"a token id of the prompt is not in 0..{ready.vocab_size - 1}", param=field)
+        wrong = next((token for token in parameters.logit_bias if token >= ready.vocab_size), None)
+        if wrong is not None:
+            raise invalid(
+                f"logit_bias: token id {wrong} is not in 0..{ready.vocab_size - 1}", param="logit_bias"
+            )
         request = self._ledger.submit(
             prompt,
             asked if asked is not None else room,
             sorted(self.text.end_tokens),
             parameters.sampling,
         )
-        return Answer(self._ledger, request, self.text, parameters.stops)
+        logprobs = parameters.asked_logprobs is not None
+        return Answer(self._ledger, request, self.text, parameters.stops, logprobs)
 
 
 def _fault(arrival: Arrival) -> ApiFault:

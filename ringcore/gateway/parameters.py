@@ -12,12 +12,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ringcore.gateway.errors import ApiFault, invalid
-from ringcore.spec.engine import Sampling
+from ringcore.spec.engine import MAX_REPETITION_CONTEXT, MAX_TOP_LOGPROBS, LogitBias, Sampling
 
 MAX_BODY_BYTES = 8 << 20
 
 _Count = Annotated[int, Meta(ge=1)]
 _Stop = Annotated[str, Meta(min_length=1)]
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Top = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 
 # OpenAI's fields that are not honoured, with the values that ask for nothing. `user` names the
 # caller: no answer hangs on it anywhere.
@@ -26,11 +28,6 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "repetition_penalty": (1,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none",),
@@ -40,7 +37,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
 }
-_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*?)(?:\[\.\.\.\])?`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
 
@@ -49,7 +46,11 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What chat and completions share. ``temperature`` is 0 (greedy) unless the client asks otherwise."""
+    """What chat and completions share. ``temperature`` is 0 (greedy) unless the client asks otherwise.
+
+    ``presence_penalty`` and ``frequency_penalty`` count the tokens of the answer, as OpenAI's do.
+    ``repetition_penalty`` and its context, in tokens of prompt and answer, are mlx-lm's.
+    """
 
     model: str = ""
     stream: bool = False
@@ -61,6 +62,11 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     top_k: Annotated[int, Meta(ge=0)] = 0
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    repetition_context_size: Annotated[int, Meta(ge=1, le=MAX_REPETITION_CONTEXT)] = 20
+    presence_penalty: _Penalty = 0.0
+    frequency_penalty: _Penalty = 0.0
+    logit_bias: LogitBias = {}
     stop: _Stop | Annotated[list[_Stop], Meta(max_length=16)] | None = None
     user: str = ""
 
@@ -72,7 +78,18 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             top_k=self.top_k,
             min_p=self.min_p,
             seed=self.seed,
+            repetition_penalty=self.repetition_penalty,
+            repetition_context=self.repetition_context_size,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            logit_bias=self.logit_bias,
+            logprobs=self.asked_logprobs,
         )
+
+    @property
+    def asked_logprobs(self) -> int | None:
+        """How many of the likeliest tokens are wanted beside each of the answer; None: no logprobs."""
+        return None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -106,10 +123,21 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ChatParameters(Common, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
+    logprobs: bool = False
+    top_logprobs: _Top | None = None
+
+    @property
+    def asked_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 class CompletionParameters(Common, frozen=True, kw_only=True):
     prompt: str | list[str | int]
+    logprobs: _Top | bool | None = None
+
+    @property
+    def asked_logprobs(self) -> int | None:
+        return None if isinstance(self.logprobs, bool) else self.logprobs
 
 
 _P = TypeVar("_P", bound=Common)
@@ -131,7 +159,7 @@ def parse(body: bytes, kind: type[_P]) -> _P:
             raise _unsupported(name, f"{fields[name]!r:.80}")
         fields.pop(name, None)
     try:
-        parameters = msgspec.convert(fields, kind)
+        parameters = msgspec.convert(fields, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error)) from error
     _check_together(parameters)
@@ -155,6 +183,10 @@ def _same(value: Any, neutral: Any) -> bool:
 def _check_together(parameters: Common) -> None:
     if parameters.stream_options is not None and not parameters.stream:
         raise invalid("stream_options is only for stream: true", param="stream_options")
+    if isinstance(parameters, ChatParameters) and parameters.top_logprobs and not parameters.logprobs:
+        raise invalid("top_logprobs is only for logprobs: true", param="top_logprobs")
+    if isinstance(parameters, CompletionParameters) and parameters.logprobs is True:
+        raise invalid(f"logprobs: a number from 0 to {MAX_TOP_LOGPROBS} here, not true", param="logprobs")
     both = {parameters.max_tokens, parameters.max_completion_tokens} - {None}
     if len(both) > 1:
         raise invalid("max_tokens and max_completion_tokens differ; give one of them", param="max_tokens")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ringcore.gateway.errors import invalid
+from ringcore.gateway.token_bytes import TokenBytes
 from ringcore.spec.errors import PlanError
 
 _AS_IT_STANDS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -27,6 +28,7 @@ class Text:
             # threads must not do; the backend itself is only read.
             self._backend.no_truncation()
             self._backend.no_padding()
+        self.token_bytes = TokenBytes(tokenizer)
 
     @classmethod
     def load(cls, folder: Path) -> "Text":

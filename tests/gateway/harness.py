@@ -31,6 +31,7 @@ from ringcore.spec.engine import (
     Finished,
     FinishReason,
     GatewayToEngine,
+    Logprobs,
     Ready,
     Started,
     Submit,
@@ -171,12 +172,13 @@ class FakeRank:
     def garbage(self, text: bytes) -> None:
         self._writer.write(text)
 
-    def tokens(self, submit: Submit, tokens: Sequence[int]) -> None:
-        """The next tokens of an answer."""
-        for token in tokens:
+    def tokens(self, submit: Submit, tokens: Sequence[int], logprobs: Sequence[Logprobs] = ()) -> None:
+        """The next tokens of an answer, with one of ``logprobs`` each when there are any."""
+        for number, token in enumerate(tokens):
             index = self._index.get(submit.id, 0)
             self._index[submit.id] = index + 1
-            self.send(Token(id=submit.id, index=index, token=token))
+            found = logprobs[number] if logprobs else None
+            self.send(Token(id=submit.id, index=index, token=token, logprobs=found))
 
     def text(self, submit: Submit, text: str) -> None:
         self.tokens(submit, self.encode(text))

@@ -41,7 +41,8 @@ def test_null_means_left_out() -> None:
 
 def test_fields_that_ask_for_nothing_are_accepted() -> None:
     asked = chat(
-        n=1, logprobs=False, frequency_penalty=0.0, presence_penalty=0, logit_bias={}, tools=[],
+        n=1, logprobs=False, frequency_penalty=0.0, presence_penalty=0, repetition_penalty=1, logit_bias={},
+        top_logprobs=None, tools=[],
         response_format={"type": "text"}, tool_choice="none", store=False, user="me",
     )  # fmt: skip
     assert asked == msgspec.structs.replace(chat(), user="me")
@@ -52,6 +53,35 @@ def test_whole_numbers_are_good_for_floats_and_true_is_no_number() -> None:
     assert refusal(temperature=True)["param"] == "temperature"
     assert refusal(n=True)["param"] == "n"
     assert refusal(logprobs=0)["param"] == "logprobs"
+
+
+def test_every_way_of_drawing_reaches_the_ring() -> None:
+    asked = chat(
+        temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, seed=42, repetition_penalty=1.1,
+        repetition_context_size=64, presence_penalty=-0.5, frequency_penalty=0.25,
+        logit_bias={"7": -100, "0": 1.5}, logprobs=True, top_logprobs=4,
+    )  # fmt: skip
+    assert asked.sampling == Sampling(
+        temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, seed=42, repetition_penalty=1.1,
+        repetition_context=64, presence_penalty=-0.5, frequency_penalty=0.25,
+        logit_bias={7: -100.0, 0: 1.5}, logprobs=4,
+    )  # fmt: skip
+
+
+def test_logprobs_are_a_switch_and_a_number_in_chat_and_one_number_in_completions() -> None:
+    def completion(**fields: object) -> CompletionParameters:
+        return parse(json.dumps({"prompt": "hi", **fields}).encode(), CompletionParameters)
+
+    assert chat(logprobs=True).sampling.logprobs == 0
+    assert chat(logprobs=True, top_logprobs=0).sampling.logprobs == 0
+    assert chat(top_logprobs=0).sampling.logprobs is None
+    assert completion(logprobs=0).sampling.logprobs == 0
+    assert completion(logprobs=5).sampling.logprobs == 5
+    assert completion(logprobs=False).sampling.logprobs is None
+    with pytest.raises(ApiFault, match="a number from 0 to 20"):
+        completion(logprobs=True)
+    with pytest.raises(ApiFault, match="top_logprobs"):
+        completion(logprobs=1, top_logprobs=1)
 
 
 def test_one_stop_or_several() -> None:
