@@ -10,31 +10,32 @@ from typing import Any
 
 import mlx.core as mx
 
+from ringcore.spec.errors import RingError
 from ringcore.spec.shard import Shard
 
 FIRST = -1  # owner of a cache that belongs to what the model does before its layers
 
 
 class Caches:
-    """``whole``: empty caches of the whole model. ``owners``: the layer of each, or `FIRST`."""
+    """``whole``: empty caches of the whole model. ``owners``: the layer of each, or `FIRST`.
+    ``needs_position``: layers whose own caches know no position are told it by the model."""
 
-    def __init__(self, whole: Sequence[Any], owners: Sequence[int], shard: Shard) -> None:
+    def __init__(
+        self, whole: Sequence[Any], owners: Sequence[int], shard: Shard, *, needs_position: bool = False
+    ) -> None:
         assert len(whole) == len(owners)
+        self._needs_position = needs_position
         self._whole = list(whole)
         self._own = [
             number
             for number, owner in enumerate(owners)
             if owner in shard or (owner == FIRST and shard.is_first)
         ]
-        own_kinds = [_kind(whole[number]) for number in self._own]
-        # For each cache of the model the place of the stage's own one that it is, or that is like it.
-        self._places: list[int | None] = []
+        # For each cache of the model the places of the stage's own ones that it is, or that are like it.
+        self._places: list[list[int]] = []
         for number, entry in enumerate(whole):
-            if number in self._own:
-                self._places.append(self._own.index(number))
-            else:
-                kind = _kind(entry)
-                self._places.append(own_kinds.index(kind) if kind in own_kinds else None)
+            like = [place for place, own in enumerate(self._own) if _kind(whole[own]) == _kind(entry)]
+            self._places.append([self._own.index(number)] if number in self._own else like)
 
     @property
     def own(self) -> list[Any]:
@@ -42,37 +43,59 @@ class Caches:
         return [self._whole[number] for number in self._own]
 
     def seen_by_the_model(self, cache: Sequence[Any]) -> list[Any]:
-        """One entry for each cache of the model, from the stage's own ``cache``."""
+        """One entry for each cache of the model, from the stage's own ``cache``.
+
+        Raises `RingError` when the model's layers need a position that is lost: caches of states forget
+        it when they are merged.
+        """
         position = offset(cache)
+        if position is None and self._needs_position:
+            raise RingError(
+                "caches of states alone, merged, do not know their position",
+                "decode the sequences of this model one by one",
+            )
         return [
-            cache[place] if place is not None else self._stand_in(number, cache, position)
-            for number, place in enumerate(self._places)
+            _filled([cache[place] for place in places]) or self._stand_in(number, cache, position)
+            for number, places in enumerate(self._places)
         ]
 
     def _stand_in(self, number: int, cache: Sequence[Any], position: Any) -> Any:
         """For a kind the stage has none of, so that only the position counts."""
         if isinstance(position, mx.array):  # one for each sequence, which a fresh cache cannot have
-            return next(entry for entry in cache if isinstance(getattr(entry, "offset", None), mx.array))
+            return _most_like(self._whole[number], cache)
         made = copy.copy(self._whole[number])
         if hasattr(made, "offset"):
-            made.offset = position
+            made.offset = 0 if position is None else position
         return made
 
-    def advance(self, cache: Sequence[Any], count: int) -> None:
-        """Note on caches that know no position that ``count`` tokens came, when no other knows it."""
-        if any(_knows_position(entry) for entry in cache):
+    def advance(self, cache: Sequence[Any], before: Any, count: int) -> None:
+        """Note on caches that know no position that ``count`` tokens came after ``before`` (what `offset`
+        was), when no other knows it."""
+        if before is None or any(_knows_position(entry) for entry in cache):
             return
         for entry in cache:
-            entry.offset = getattr(entry, "offset", 0) + count
+            entry.offset = before + count
 
 
 def offset(cache: Sequence[Any]) -> Any:
-    """Tokens that ``cache`` has taken in: a count, or an array (B,) where sequences are merged."""
-    for entry in cache:
+    """Tokens that ``cache`` has taken in: a count, or an array (B,) where sequences are merged; None when
+    no entry knows."""
+    filled = [entry for entry in cache if not entry.empty()]
+    for entry in filled:
         for each in getattr(entry, "caches", (entry,)):
             if hasattr(each, "offset"):
                 return each.offset
-    return 0
+    return None if filled else 0
+
+
+def _filled(alike: Sequence[Any]) -> Any:
+    # A layer may have a cache that it never uses.
+    return next((entry for entry in alike if not entry.empty()), alike[0] if alike else None)
+
+
+def _most_like(wanted: Any, cache: Sequence[Any]) -> Any:
+    same = [entry for entry in cache if hasattr(entry, "caches") == hasattr(wanted, "caches")]
+    return next((entry for entry in same if _knows_position(entry)), cache[0])
 
 
 def _knows_position(entry: Any) -> bool:

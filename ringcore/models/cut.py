@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from ringcore.cache import sequence
-from ringcore.models.caches import Caches
+from ringcore.models.caches import Caches, offset
 from ringcore.models.passage import Passage
 from ringcore.models.stage import SequenceCache
 from ringcore.models.structure import arrays_of
@@ -29,11 +29,13 @@ class CutStage:
         model: nn.Module,
         passage: Passage,
         caches: Caches,
+        merges: bool,
     ) -> None:
         self.shard = shard
         self.hidden_size = hidden_size
         self.vocab_size = vocab_size
         self.dtype = dtype
+        self.merges = merges
         self._model: Any = model
         self._passage = passage
         self._caches = caches
@@ -50,8 +52,9 @@ class CutStage:
         first, last = self.shard.is_first, self.shard.is_last
         ids = x if first else mx.zeros((batch, length), mx.int32)
         lead = self._passage.to_the_end if last and want_logits else self._passage.through
+        before = offset(cache)
         out = lead(self._model, ids, self._caches.seen_by_the_model(cache), None if first else x)
-        self._caches.advance(cache, length)
+        self._caches.advance(cache, before, length)
         if not last:
             return out.astype(self.dtype)
         if want_logits:

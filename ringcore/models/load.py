@@ -56,7 +56,7 @@ def load_stage(
         )
     layers: list[nn.Module] = structure.module_at(model, parts.layers)
     whole: list[Any] = make_prompt_cache(model)
-    caches = Caches(whole, adapter.owners(layers), shard)
+    caches = Caches(whole, adapter.owners(layers), shard, needs_position=adapter.needs_position)
     source = folder.pick(model_path, Names(parts, shard, adapter.tied_by_file).wanted)
     weights = _sanitize(model, Names(parts, shard, adapter.tied_by_file), source, adapter)
     parts = structure.find(model)  # once more: `sanitize` may have taken the head away
@@ -84,6 +84,7 @@ def load_stage(
         model=model,
         passage=Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype),
         caches=caches,
+        merges=adapter.merges,
     )
     _read(groups, source, stage.weight_bytes, on_progress)
     return stage

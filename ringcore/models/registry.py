@@ -30,7 +30,8 @@ class Adapter:
     model's caches. ``first_caches``: how many come before those and belong to what is before the layers.
     ``tied_by_file``: the head is tied when the checkpoint has none, whatever the config says.
     ``sanitize_reads``: tensors that ``sanitize`` reads in every case; empty ones are shown to it in
-    stages that do not hold them.
+    stages that do not hold them. ``needs_position``: layers that keep a state ask another layer's cache
+    for the position. ``merges``: sequences at different positions may be decoded in one call.
     """
 
     carry: Carry = PLAIN
@@ -39,6 +40,8 @@ class Adapter:
     first_caches: int = 0
     tied_by_file: bool = False
     sanitize_reads: tuple[str, ...] = ()
+    needs_position: bool = False
+    merges: bool = True
 
     def owners(self, layers: Sequence[Any]) -> list[int]:
         """The number of the layer that owns each cache of the model, or `FIRST`."""
@@ -49,15 +52,21 @@ class Adapter:
 _FROM_ZERO = Adapter(sanitize_from_zero=True)
 _GEMMA4 = Adapter(carry=carries.ALONE_OF_THREE)
 _TIED_BY_FILE = Adapter(tied_by_file=True)
+_ONE_BY_ONE = Adapter(needs_position=True, merges=False)
 ADAPTERS: Mapping[str, Adapter] = {
+    "bailing_hybrid": _ONE_BY_ONE,
+    "bailing_moe_linear": _ONE_BY_ONE,
     "falcon_h1": _FROM_ZERO,
+    "gemma2": Adapter(merges=False),
     "gemma3": _TIED_BY_FILE,
     "gemma3_text": _TIED_BY_FILE,
     "gemma4": _GEMMA4,
     "gemma4_text": _GEMMA4,
+    "gpt_bigcode": Adapter(merges=False),
     "granitemoe": _FROM_ZERO,
     "granitemoehybrid": _FROM_ZERO,
     "hunyuan": Adapter(carry=carries.ALONE_OF_TWO, sanitize_from_zero=True),
+    "internlm3": Adapter(merges=False),
     "longcat_flash_ngram": Adapter(first_caches=1),
     "mellum": _FROM_ZERO,
     "minicpm": Adapter(sanitize_reads=("model.embed_tokens.weight",)),

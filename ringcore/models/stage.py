@@ -19,6 +19,7 @@ class ModelStage(Protocol):
     hidden_size: int
     vocab_size: int
     dtype: mx.Dtype  # of the hidden states between stages
+    merges: bool  # whether sequences at different positions may be decoded in one call
 
     @property
     def weight_bytes(self) -> int:

@@ -38,7 +38,7 @@ def cache_tokens(context: int, prefill_chunk: int) -> int:
 def windowed_tokens(window: int, context: int, prefill_chunk: int) -> int:
     """The same for a layer that sees ``window`` tokens: mlx-lm keeps what the first token of a chunk sees
     and the chunk, and while the window is not full, a step more than there is."""
-    return min(window + prefill_chunk - 1, cache_tokens(context, prefill_chunk))
+    return min(window + prefill_chunk - 1, context + CACHE_STEP - 1)
 
 
 class Needs:

@@ -39,7 +39,7 @@ class Executor:
         self._stage = stage
         self._slots: dict[int, _Slot] = {}
         self._caches = Batches()
-        self._merges = can_merge(stage.make_cache())
+        self._merges = stage.merges and can_merge(stage.make_cache())
         self.busy = 0.0
         self.tokens = 0
 

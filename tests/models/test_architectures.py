@@ -11,8 +11,9 @@ import pytest
 from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
 
 from ringcore.cache import sequence
+from ringcore.cache.batches import Batches, can_merge
 from ringcore.models import registry
-from ringcore.models.stage import ModelStage
+from ringcore.models.stage import ModelStage, SequenceCache
 from ringcore.planning import architectures
 from ringcore.planning.kv import CACHE_STEP
 from ringcore.planning.needs import Needs
@@ -41,6 +42,9 @@ PARTS = {
     "ssm",
     "switch_layers",
 }
+
+# Whose own code or caches know one position for all sequences of a call.
+ONE_BY_ONE = {"bailing_hybrid", "bailing_moe_linear", "gemma2", "gpt_bigcode", "internlm3", "llama4"}
 
 
 @pytest.mark.parametrize("name", architectures.VERIFIED)
@@ -83,6 +87,18 @@ def planned_caches(card: ModelCard, bounds: tuple[int, ...]) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", architectures.VERIFIED)
+def test_quantised_stages_are_the_whole_model(name: str, tmp_path: Path) -> None:
+    folder = build(name, tmp_path / "model", quantized=True)
+    expected = greedy_whole(folder, count=ANSWER)
+    card = read_card(folder, "float32")
+    for bounds in CUTS:
+        stages = load(folder, *bounds)
+        assert greedy(stages, count=ANSWER) == expected, bounds
+        assert weights(stages) == planned_weights(card, bounds), bounds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VERIFIED)
 def test_every_cut_answers_as_the_whole_model(name: str, tmp_path: Path) -> None:
     folder = build(name, tmp_path / "model", files=3)
     expected = greedy_whole(folder, count=48)
@@ -102,6 +118,37 @@ def test_two_sequences_of_one_length_answer_together_as_alone(name: str, tmp_pat
         together.append([int(token) for token in mx.argmax(logits, axis=-1).tolist()])
         logits = step(stages, made, [[token] for token in together[-1]])
     assert [list(row) for row in zip(*together, strict=True)] == alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VERIFIED)
+def test_sequences_of_different_lengths_decode_together_as_alone(name: str, tmp_path: Path) -> None:
+    stages = load(build(name, tmp_path / "model"), 0, 1, 3, LAYERS)
+    if not all(stage.merges and can_merge(stage.make_cache()) for stage in stages):
+        assert name in ONE_BY_ONE
+        return
+    alone: list[list[int]] = []
+    batches = [Batches() for _ in stages]
+    for slot, prompt in enumerate((PROMPT, PROMPT[5:18])):
+        made = [stage.make_cache() for stage in stages]
+        alone.append(decode(stages, made, [[int(mx.argmax(step(stages, made, [prompt])).item())]])[0])
+        for stage, batch in zip(stages, batches, strict=True):
+            batch.open(slot, stage.make_cache())
+        step(stages, [batch.one(slot) for batch in batches], [prompt])
+    first = [[answer[0]] for answer in alone]
+    assert decode(stages, [batch.several((0, 1)) for batch in batches], first) == alone
+
+
+def decode(
+    stages: list[ModelStage], made: list[SequenceCache], tokens: list[list[int]], count: int = 10
+) -> list[list[int]]:
+    """``count`` tokens of each sequence from its first on, greedy."""
+    answers = [list(row) for row in tokens]
+    while len(answers[0]) < count:
+        logits = step(stages, made, [[answer[-1]] for answer in answers])
+        for answer, token in zip(answers, mx.argmax(logits, axis=-1).tolist(), strict=True):
+            answer.append(int(token))
+    return answers
 
 
 def test_there_is_a_small_configuration_of_every_verified_architecture_and_of_no_other() -> None:

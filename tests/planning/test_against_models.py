@@ -8,10 +8,10 @@ import mlx.core as mx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlx_lm.models.cache import KVCache
+from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from ringcore.models.load import check_resident, load_stage
-from ringcore.planning.needs import cache_tokens
+from ringcore.planning.needs import cache_tokens, windowed_tokens
 from ringcore.planning.plan import make_plan
 from ringcore.spec.plan import Plan
 from ringcore.spec.units import GIB
@@ -97,6 +97,25 @@ def test_no_cache_outgrows_what_is_counted(context: int, chunk: int, data: Any) 
         cache.update_and_fetch(rows, rows)
     assert cache.offset == context
     assert cache.keys.shape[2] <= cache_tokens(context, chunk)
+
+
+@given(
+    context=st.integers(1, 1500),
+    chunk=st.one_of(st.sampled_from([256, 512]), st.integers(1, 700)),
+    window=st.integers(1, 700),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_windowed_cache_outgrows_what_is_counted(context: int, chunk: int, window: int, data: Any) -> None:
+    prompt = data.draw(st.integers(1, context), label="prompt")
+    cache = RotatingKVCache(max_size=window)
+    ends = [*range(0, prompt, chunk), prompt, *range(prompt + 1, context + 1)]
+    largest = 0
+    for start, end in pairwise(ends):
+        rows = mx.zeros((1, 1, end - start, 1))
+        cache.update_and_fetch(rows, rows)
+        largest = max(largest, cache.keys.shape[2])
+    assert largest <= windowed_tokens(window, context, chunk)
 
 
 def test_a_prefill_stays_within_cache_and_workspace(tmp_path: Path) -> None:
