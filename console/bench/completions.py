@@ -6,7 +6,7 @@ of what is made of the times.
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -105,8 +105,11 @@ class Completions:
             raise ApiError(f"the API does not say how many token ids there are: {said}", _LOGS)
         return int(bound[1]) + 1
 
-    async def ask(self, prompt: Sequence[int], max_tokens: int) -> Answer:
-        """The whole answer. Cancelling this frees the request's place on the ring. Raises `ApiError`."""
+    async def ask(
+        self, prompt: Sequence[int], max_tokens: int, heard: Callable[[float], None] | None = None
+    ) -> Answer:
+        """The whole answer; ``heard`` gets each arrival when it happens. Cancelling this frees the request's
+        place on the ring. Raises `ApiError`."""
         body = {
             "prompt": list(prompt),
             "max_tokens": max_tokens,
@@ -132,6 +135,8 @@ class Completions:
                         reason = choice.finish_reason or reason
                         if choice.text:
                             arrivals.append(time.monotonic())
+                            if heard is not None:
+                                heard(arrivals[-1])
         if not reason:
             raise ApiError("the answer broke off: it ended without a reason", _LOGS)
         return Answer(
