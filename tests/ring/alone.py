@@ -8,6 +8,7 @@ import msgspec
 
 from ringcore.engine.opening import make_opening
 from ringcore.engine.sampler import Sampler
+from ringcore.models.stage import ModelStage
 from ringcore.spec.engine import Sampling, Submit
 from ringcore.spec.shard import Shard
 from tests.ring.fake_rank import VOCABULARY, FakeStage
@@ -32,11 +33,17 @@ def alone(layers: int, tokens: list[int], count: int, **sampling: Any) -> list[i
 
 def with_logits(layers: int, tokens: list[int], count: int, **sampling: Any) -> list[tuple[int, mx.array]]:
     """As `alone`, each token with the model's logits (V,) that it was drawn from."""
+    return drawn_from(_whole(layers), tokens, count, **sampling)
+
+
+def drawn_from(
+    stage: ModelStage, tokens: list[int], count: int, **sampling: Any
+) -> list[tuple[int, mx.array]]:
+    """As `with_logits`, from any whole model."""
     asked = msgspec.convert(sampling, Sampling)
     sampler = Sampler(
         make_opening(Submit(id="", prompt=tokens, max_tokens=count, stop_tokens=[], sampling=asked))
     )
-    stage = _whole(layers)
     answer: list[tuple[int, mx.array]] = []
     held, position = stage.make_cache(), len(tokens)
     for at in range(0, len(tokens), CHUNK):
