@@ -55,7 +55,7 @@ class Caches:
                 "decode the sequences of this model one by one",
             )
         return [
-            _filled([cache[place] for place in places]) or self._stand_in(number, cache, position)
+            _filled(cache, places) if places else self._stand_in(number, cache, position)
             for number, places in enumerate(self._places)
         ]
 
@@ -88,9 +88,10 @@ def offset(cache: Sequence[Any]) -> Any:
     return None if filled else 0
 
 
-def _filled(alike: Sequence[Any]) -> Any:
+def _filled(cache: Sequence[Any], places: Sequence[int]) -> Any:
     # A layer may have a cache that it never uses.
-    return next((entry for entry in alike if not entry.empty()), alike[0] if alike else None)
+    filled = (cache[place] for place in places if not cache[place].empty())
+    return next(filled, cache[places[0]])
 
 
 def _most_like(wanted: Any, cache: Sequence[Any]) -> Any:

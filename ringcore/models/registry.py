@@ -71,6 +71,7 @@ ADAPTERS: Mapping[str, Adapter] = {
     "mellum": _FROM_ZERO,
     "minicpm": Adapter(sanitize_reads=("model.embed_tokens.weight",)),
     "minimax": _FROM_ZERO,
+    "minimax_m3_vl": Adapter(merges=False),
     "mixtral": _FROM_ZERO,
     "nemotron-nas": Adapter(has_cache=lambda layer: layer.self_attn is not None),
     "nemotron_h": Adapter(has_cache=lambda layer: layer.block_type in "M*"),

@@ -27,16 +27,17 @@ class Architecture(Struct, frozen=True):
 VERIFIED: tuple[str, ...] = words(
     """
     Klear afmoe apertus baichuan_m1 bailing_hybrid bailing_moe bailing_moe_linear bailing_moe_v3 cohere
-    cohere2 dbrx deepseek deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5 ernie4_5_moe exaone exaone4
-    exaone_moe falcon_h1 gear gemma gemma2 gemma3 gemma3_text gemma4 gemma4_text glm glm4 glm4_moe
-    glm4_moe_lite glm_moe_dsa gpt2 gpt_bigcode gpt_neox gpt_oss gptj granite granitemoe granitemoehybrid
-    helium hunyuan hunyuan_v1_dense internlm2 internlm3 jamba kimi_k25 kimi_linear kimi_vl laguna lfm2
-    lfm2-vl lfm2_moe lille-130m llama llama4 llama4_text longcat_flash longcat_flash_ngram mamba mamba2
-    mellum mimo mimo_v2_flash minicpm minicpm3 minimax ministral3 mistral3 mistral4 mixtral muse_glimmer
-    nanbeige nanochat nemotron nemotron-nas nemotron_h olmo2 olmo3 olmo_hybrid olmoe openelm phi phi3
-    phimoe phixtral pixtral plamo plamo2 plamo3 qwen qwen2 qwen2_moe qwen2_vl qwen3 qwen3_5 qwen3_5_moe
-    qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe recurrent_gemma rwkv7 seed_oss smollm3 solar_open spark2_5
-    stablelm starcoder2 step3p5 telechat3 youtu_llm
+    cohere2 dbrx deepseek deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5 ernie4_5_moe exaone
+    exaone4 exaone_moe falcon_h1 gear gemma gemma2 gemma3 gemma3_text gemma4 gemma4_text glm glm4
+    glm4_moe glm4_moe_lite glm_moe_dsa gpt2 gpt_bigcode gpt_neox gpt_oss gptj granite granitemoe
+    granitemoehybrid helium hunyuan hunyuan_v1_dense internlm2 internlm3 jamba kimi_k25 kimi_linear
+    kimi_vl laguna lfm2 lfm2-vl lfm2_moe lille-130m llama llama4 llama4_text longcat_flash
+    longcat_flash_ngram mamba mamba2 mellum mimo mimo_v2_flash minicpm minicpm3 minimax minimax_m3_vl
+    ministral3 mistral3 mistral4 mixtral muse_glimmer nanbeige nanochat nemotron nemotron-nas nemotron_h
+    olmo2 olmo3 olmo_hybrid olmoe openelm phi phi3 phimoe phixtral pixtral plamo plamo2 plamo3 qwen
+    qwen2 qwen2_moe qwen2_vl qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe
+    recurrent_gemma rwkv7 seed_oss smollm3 solar_open spark2_5 stablelm starcoder2 step3p5 telechat3
+    youtu_llm
     """
 )
 
@@ -45,6 +46,7 @@ REFUSED: Mapping[str, str] = {
     "deepseek_v41": "its layers share indices and compressed keys with layers far behind them",
     "gemma3n": "every layer reads its own embedding of the tokens, and later layers the keys of earlier ones",
     "iquestloopcoder": "it runs through all its layers twice",
+    "kimi_k3": "its layers read the outputs of all blocks of layers before them",
     "muse_spark": "each layer also makes the attention input of the next",
     "olmo": "mlx-lm needs the package ai2-olmo to read it",
     "phi3small": "its attention crashes MLX 0.32.4 on Linux",
@@ -53,8 +55,6 @@ REFUSED: Mapping[str, str] = {
 
 UNKNOWN: Mapping[str, str] = {
     "bitnet": "its kernels need Metal; it was never run in stages",
-    "kimi_k3": "it was never run in stages",
-    "minimax_m3_vl": "it was never run in stages",
     "prism_hadamard_qwen35": "it was never run in stages",
 }
 

@@ -171,6 +171,16 @@ def _baichuan(config: Config, count: int) -> list[Kept]:
     return kept
 
 
+def _minimax_m3(config: Config, count: int) -> list[Kept]:
+    nested: Config = config.get("sparse_attention_config") or {}
+    index = integer({**config, **nested}, "sparse_index_dim", "index_head_dim", default=0)
+    sparse = listed(nested, "sparse_attention_freq", count) or listed(config, "sparse_attention_freq", count)
+    if config.get("layer_types"):
+        sparse = [kind != FULL for kind in listed(config, "layer_types", count) or []]
+    sparse = sparse or [True] * count
+    return [Kept(_grouped(config) + (index if sparse[number] else 0)) for number in range(count)]
+
+
 def _llama4(config: Config, count: int) -> list[Kept]:
     # A chunked cache grows by whole steps past its chunk.
     chunk = integer(config, "attention_chunk_size", default=8192) + CACHE_STEP
@@ -269,6 +279,7 @@ _RULES: Mapping[str, Rule] = {
     "mimo_v2_flash": _by_kind(
         kinds.mimo_v2, {FULL: _mimo_full, SLIDING: _mimo_sliding}, window=("sliding_window_size",)
     ),
+    "minimax_m3_vl": _minimax_m3,
     "minicpm3": _every(_minicpm3),
     "ministral3": _MIXED,
     "mistral4": _every(_latent),

@@ -44,7 +44,15 @@ PARTS = {
 }
 
 # Whose own code or caches know one position for all sequences of a call.
-ONE_BY_ONE = {"bailing_hybrid", "bailing_moe_linear", "gemma2", "gpt_bigcode", "internlm3", "llama4"}
+ONE_BY_ONE = {
+    "bailing_hybrid",
+    "bailing_moe_linear",
+    "gemma2",
+    "gpt_bigcode",
+    "internlm3",
+    "llama4",
+    "minimax_m3_vl",
+}
 
 
 @pytest.mark.parametrize("name", architectures.VERIFIED)
@@ -171,9 +179,9 @@ def test_an_adapter_is_for_an_architecture_that_the_table_knows() -> None:
 
 def test_what_is_not_verified_is_tried_only_when_the_operator_allows_it() -> None:
     with pytest.raises(PlanError, match="allow_unverified = true"):
-        registry.find({"model_type": "kimi_k3"})
-    module, _ = registry.find({"model_type": "kimi_k3"}, allow_unverified=True)
-    assert module is importlib.import_module("mlx_lm.models.kimi_k3")
+        registry.find({"model_type": "bitnet"})
+    module, _ = registry.find({"model_type": "bitnet"}, allow_unverified=True)
+    assert module is importlib.import_module("mlx_lm.models.bitnet")
 
 
 def test_what_is_refused_stays_refused_when_the_operator_allows_the_unverified() -> None:
