@@ -117,10 +117,11 @@ async def test_a_stream_brings_each_token_with_the_text_it_begins_in(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("stop", [" lazy dog", "lazy dog"])
 async def test_tokens_of_a_stop_string_have_none(
-    client: httpx.AsyncClient, rank: FakeRank, path: str, stream: bool
+    client: httpx.AsyncClient, rank: FakeRank, path: str, stream: bool, stop: str
 ) -> None:
-    body: dict[str, Any] = {"stop": "lazy dog", "stream": stream}
+    body: dict[str, Any] = {"stop": stop, "stream": stream}
     body |= chat(logprobs=True) if path == CHAT else {"prompt": "the", "logprobs": 0}
     asking = ask(client, path, **body)
     submit = await rank.submit()
@@ -136,10 +137,24 @@ async def test_tokens_of_a_stop_string_have_none(
             if choice["logprobs"]:
                 content = choice["logprobs"].get("content", [])
                 told += joined(content) + "".join(choice["logprobs"].get("tokens", []))
-    assert shown == "over the "
-    # The last token may have begun before the stop string and gone on into it.
+    assert shown == "over the lazy dog".removesuffix(stop)
+    # A token may begin before the stop string and go on into it; none begins in it.
     assert told.startswith(shown)
-    assert told in ("over the ", "over the l", "over the la", "over the lazy")
+    extra = told[len(shown) :]
+    assert not extra if stop.startswith(" ") else stop.startswith(extra)
+    assert len(extra) < len("lazy dog")
+
+
+async def test_a_token_without_text_is_told_at_the_end(client: httpx.AsyncClient, rank: FakeRank) -> None:
+    asking = ask(client, CHAT, **chat(logprobs=True))
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id))
+    tokens = [*rank.encode("fox"), 0]
+    rank.tokens(submit, tokens, scores(tokens))
+    rank.finish(submit)
+    choice = (await asking).json()["choices"][0]
+    assert choice["message"]["content"] == "fox"
+    assert joined(choice["logprobs"]["content"]) == "fox<|im_start|>"
 
 
 async def test_bytes_that_never_become_a_character_are_told_at_the_end(
