@@ -76,6 +76,7 @@ ADAPTERS: Mapping[str, Adapter] = {
     "nemotron-nas": Adapter(has_cache=lambda layer: layer.self_attn is not None),
     "nemotron_h": Adapter(has_cache=lambda layer: layer.block_type in "M*"),
     "olmoe": _FROM_ZERO,
+    "phi3small": Adapter(merges=False),
     "phimoe": _FROM_ZERO,
     "qwen2_moe": _FROM_ZERO,
     "qwen3_vl_moe": Adapter(sanitize_reads=("lm_head.weight", "language_model.lm_head.weight")),

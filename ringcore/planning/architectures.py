@@ -34,7 +34,7 @@ VERIFIED: tuple[str, ...] = words(
     kimi_vl laguna lfm2 lfm2-vl lfm2_moe lille-130m llama llama4 llama4_text longcat_flash
     longcat_flash_ngram mamba mamba2 mellum mimo mimo_v2_flash minicpm minicpm3 minimax minimax_m3_vl
     ministral3 mistral3 mistral4 mixtral muse_glimmer nanbeige nanochat nemotron nemotron-nas nemotron_h
-    olmo2 olmo3 olmo_hybrid olmoe openelm phi phi3 phimoe phixtral pixtral plamo plamo2 plamo3 qwen
+    olmo2 olmo3 olmo_hybrid olmoe openelm phi phi3 phi3small phimoe phixtral pixtral plamo plamo2 plamo3 qwen
     qwen2 qwen2_moe qwen2_vl qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe
     recurrent_gemma rwkv7 seed_oss smollm3 solar_open spark2_5 stablelm starcoder2 step3p5 telechat3
     youtu_llm
@@ -49,7 +49,6 @@ REFUSED: Mapping[str, str] = {
     "kimi_k3": "its layers read the outputs of all blocks of layers before them",
     "muse_spark": "each layer also makes the attention input of the next",
     "olmo": "mlx-lm needs the package ai2-olmo to read it",
-    "phi3small": "its attention crashes MLX 0.32.4 on Linux",
     "talkie": "every layer reads the embedding besides the hidden states",
 }
 

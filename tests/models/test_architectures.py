@@ -52,6 +52,7 @@ ONE_BY_ONE = {
     "internlm3",
     "llama4",
     "minimax_m3_vl",
+    "phi3small",
 }
 
 

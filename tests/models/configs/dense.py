@@ -113,6 +113,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "phi": {**ATTENTION, "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.5},
     "phi3": {**ATTENTION, **UNTIED},
+    "phi3small": {
+        **ATTENTION,
+        "vocab_size": 100_352,  # its code writes to logits of ids that it knows by number
+        "dense_attention_every_n_layers": 2,
+        "ff_intermediate_size": 128,
+        "gegelu_limit": 20.0,
+        "layer_norm_epsilon": 1e-5,
+        "mup_embedding_multiplier": 3.0,
+        "mup_width_multiplier": 2.0,
+        "blocksparse_block_size": 32,
+        "blocksparse_num_local_blocks": 2,
+        "blocksparse_vert_stride": 2,
+    },
     "plamo": {**ATTENTION, "n_shared_head": 2},
     "qwen": {
         "hidden_size": HIDDEN,
