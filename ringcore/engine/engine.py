@@ -7,12 +7,12 @@ messages for the gateway. It knows nothing of sockets, links or arrays.
 from collections import deque
 from collections.abc import Sequence as Items
 
-from msgspec import Struct
-
 from ringcore.engine import logprobs, opening
 from ringcore.engine.groups import Slots, regroup
+from ringcore.engine.limits import Limits, refusal
 from ringcore.engine.pace import Pace
-from ringcore.engine.scheduler import Bounds, Choice, Group, Kind, Prompt, Situation, next_step
+from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
+from ringcore.engine.sequence import Flight, Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.spec.engine import (
     EngineToGateway,
@@ -25,55 +25,6 @@ from ringcore.spec.engine import (
     Token,
 )
 
-MAX_QUEUE = 64
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
-    the ring at once. ``queue``: requests that may wait for a slot."""
-
-    context: int
-    vocab_size: int
-    bounds: Bounds
-    in_flight: int
-    queue: int = MAX_QUEUE
-
-
-class _Sequence:
-    """A request in a slot. ``fed`` tokens are issued, ``answer`` counts those that came back."""
-
-    def __init__(self, request: Submit, slot: int) -> None:
-        self.request = request
-        self.slot = slot
-        self.fed = 0
-        self.last_token = NO_TOKEN
-        self.answer = 0
-        self.decodes_in_flight = 0
-        self.waited = 0
-        self.ended: FinishReason | None = None
-        self.heard = True  # somebody waits for its messages
-        self.stop_tokens = frozenset(request.stop_tokens)
-
-    @property
-    def prompt_left(self) -> int:
-        return max(0, len(self.request.prompt) - self.fed)
-
-    @property
-    def answering(self) -> bool:
-        """It has decode steps to come."""
-        decoded = self.fed - len(self.request.prompt)  # decode steps issued
-        return self.ended is None and self.answer > 0 and decoded + 1 < self.request.max_tokens
-
-
-class _Flight(Struct, frozen=True):
-    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound: ids
-    of a prompt, and four bytes of an OPEN's payload as one."""
-
-    step: Step
-    kind: Kind | None
-    sequences: tuple[_Sequence, ...]
-    prompt_tokens: int = 0
-
 
 class Engine:
     """Every method that changes something returns the messages the gateway must get, in order."""
@@ -81,9 +32,9 @@ class Engine:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._queue: deque[Submit] = deque()
-        self._running: list[_Sequence] = []  # in order of arrival
-        self._to_drop: deque[_Sequence] = deque()
-        self._flights: deque[_Flight] = deque()
+        self._running: list[Sequence] = []  # in order of arrival
+        self._to_drop: deque[Sequence] = deque()
+        self._flights: deque[Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
         self._groups: tuple[Slots, ...] = ()
         self._decoded = 0  # decode steps since the last chunk
@@ -102,7 +53,7 @@ class Engine:
 
     def submit(self, request: Submit) -> list[EngineToGateway]:
         """Queue the request, or say with the numbers why not."""
-        cause = self._refusal(request)
+        cause = refusal(request, self._limits) or self._doubled(request)
         if cause:
             return [Refused(id=request.id, cause=cause)]
         if len(self._queue) >= self._limits.queue:
@@ -182,30 +133,15 @@ class Engine:
         return messages
 
     # inside --------------------------------------------------------------------------------------
-    def _refusal(self, request: Submit) -> str:
-        prompt, allowed = len(request.prompt), self._limits.context
-        if not prompt:
-            return "the prompt is empty: at least 1 token is needed"
-        if request.max_tokens < 0:
-            return f"max_tokens is {request.max_tokens}: at least 0 is needed"
-        if prompt + request.max_tokens > allowed:
-            return (
-                f"prompt of {prompt} tokens and answer of {request.max_tokens} make "
-                f"{prompt + request.max_tokens} tokens; the ring's context is {allowed}"
-            )
-        named = (*request.prompt, *request.sampling.logit_bias)
-        wrong = next((t for t in named if not 0 <= t < self._limits.vocab_size), None)
-        if wrong is not None:
-            return f"token id {wrong} is outside the vocabulary of {self._limits.vocab_size}"
-        if any(request.id == other for other in self._ids()):
-            return f"a request with the id {request.id!r} is already there"
-        return ""
+    def _doubled(self, request: Submit) -> str:
+        known = request.id in self._ids()
+        return f"a request with the id {request.id!r} is already there" if known else ""
 
     def _ids(self) -> list[str]:
         leaving = [s.request.id for s in self._leaving() if s.heard]
         return [r.id for r in self._queue] + [s.request.id for s in self._running] + leaving
 
-    def _leaving(self) -> list[_Sequence]:
+    def _leaving(self) -> list[Sequence]:
         """Those that ended by a cancel and whose drop has not come round."""
         on_ring = [s for f in self._flights if f.step.operation is Operation.DROP for s in f.sequences]
         return [s for s in (*self._to_drop, *on_ring) if s.ended == "cancelled"]
@@ -232,7 +168,7 @@ class Engine:
             answering_chunk=self._pace.chunk(len(self._groups)),
         )
 
-    def _group(self, members: Items[_Sequence]) -> Group:
+    def _group(self, members: Items[Sequence]) -> Group:
         lookahead = self._limits.bounds.lookahead
         return Group(
             tuple(sequence.slot for sequence in members),
@@ -244,19 +180,19 @@ class Engine:
         self,
         operation: Operation,
         kind: Kind | None,
-        sequences: tuple[_Sequence, ...],
+        sequences: tuple[Sequence, ...],
         rows: tuple[Row, ...],
         tokens: Items[int] = (),
         payload: bytes = b"",
     ) -> Step:
         self._number += 1
         step = Step(operation, rows, tuple(tokens), payload, self._number)
-        self._flights.append(_Flight(step, kind, sequences, len(tokens) + _worth(len(payload))))
+        self._flights.append(Flight(step, kind, sequences, len(tokens) + _worth(len(payload))))
         return step
 
     def _open(self) -> Step:
         request = self._queue.popleft()
-        sequence = _Sequence(request, self._free.popleft())
+        sequence = Sequence(request, self._free.popleft())
         self._running.append(sequence)
         payload = opening.encode(opening.make_opening(request))
         return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
@@ -278,7 +214,7 @@ class Engine:
         self._decoded = 0
         return self._prefill(sequences[0], choice.count)
 
-    def _decode(self, sequences: tuple[_Sequence, ...]) -> Step:
+    def _decode(self, sequences: tuple[Sequence, ...]) -> Step:
         rows: list[Row] = []
         for sequence in sequences:
             # With lookahead the token may still be on its way: the one stage there is knows it.
@@ -291,7 +227,7 @@ class Engine:
             sequence.waited = step.number
         return step
 
-    def _prefill(self, sequence: _Sequence, count: int) -> tuple[Step, list[EngineToGateway]]:
+    def _prefill(self, sequence: Sequence, count: int) -> tuple[Step, list[EngineToGateway]]:
         position = sequence.fed
         tokens = sequence.request.prompt[position : position + count]
         sample = count == sequence.prompt_left
@@ -301,7 +237,7 @@ class Engine:
         sequence.waited = step.number
         return step, [Started(id=sequence.request.id)] if position == 0 else []
 
-    def _drawn(self, sequence: _Sequence, token: int, found: Logprobs | None) -> list[EngineToGateway]:
+    def _drawn(self, sequence: Sequence, token: int, found: Logprobs | None) -> list[EngineToGateway]:
         if token in sequence.stop_tokens:
             return self._end(sequence, "stop")
         message = Token(id=sequence.request.id, index=sequence.answer, token=token, logprobs=found)
@@ -311,7 +247,7 @@ class Engine:
             return [message, *self._end(sequence, "length")]
         return [message]
 
-    def _end(self, sequence: _Sequence, reason: FinishReason) -> list[EngineToGateway]:
+    def _end(self, sequence: Sequence, reason: FinishReason) -> list[EngineToGateway]:
         """The sequence leaves; its drop goes before any other step. A cancel is answered later."""
         sequence.ended = reason
         self._running.remove(sequence)
@@ -320,7 +256,7 @@ class Engine:
             return []
         return [Finished(id=sequence.request.id, reason=reason, completion_tokens=sequence.answer)]
 
-    def _cancelled(self, sequence: _Sequence) -> list[EngineToGateway]:
+    def _cancelled(self, sequence: Sequence) -> list[EngineToGateway]:
         if sequence.ended != "cancelled" or not sequence.heard:
             return []
         return [Finished(id=sequence.request.id, reason="cancelled", completion_tokens=sequence.answer)]

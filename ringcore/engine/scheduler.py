@@ -13,8 +13,8 @@ Rules, in this order:
 4. while answers run, a chunk has at most ``answering_chunk`` tokens (`ringcore.engine.pace`), and after
    a chunk every group decodes once before the next, unless a stage would have nothing to do. So a long
    prompt slows running answers by a bounded factor and never stops them, nor they it;
-5. the tokens of all prefill chunks in flight stay under ``max_prompt_tokens`` (the bound that the
-   wrap link needs, see `ringcore.rank.link`).
+5. the tokens of all prefill chunks in flight, and what OPEN steps carry, stay under
+   ``max_prompt_tokens`` (the bound that the wrap link needs, see `ringcore.rank.link`).
 
 Knows nothing of requests' texts, of links or of arrays.
 """

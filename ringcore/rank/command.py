@@ -17,7 +17,8 @@ import msgspec
 from msgspec import structs
 
 from ringcore.engine.door import Door
-from ringcore.engine.engine import Engine, Limits
+from ringcore.engine.engine import Engine
+from ringcore.engine.limits import Limits
 from ringcore.engine.scheduler import Bounds
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from ringcore.engine.engine import Engine, Limits
+from ringcore.engine.engine import Engine
+from ringcore.engine.limits import Limits
 from ringcore.engine.logprobs import pack
 from ringcore.engine.scheduler import Bounds
 from ringcore.engine.step import NO_TOKEN, Operation, Step

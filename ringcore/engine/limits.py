@@ -1,0 +1,38 @@
+"""What a request may ask of the ring, and the words of a refusal, with the numbers."""
+
+from msgspec import Struct
+
+from ringcore.engine.scheduler import Bounds
+from ringcore.spec.engine import Submit
+
+MAX_QUEUE = 64
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
+    the ring at once. ``queue``: requests that may wait for a slot."""
+
+    context: int
+    vocab_size: int
+    bounds: Bounds
+    in_flight: int
+    queue: int = MAX_QUEUE
+
+
+def refusal(request: Submit, limits: Limits) -> str:
+    """Why ``request`` can never run here; "" when it can."""
+    prompt, allowed = len(request.prompt), limits.context
+    if not prompt:
+        return "the prompt is empty: at least 1 token is needed"
+    if request.max_tokens < 0:
+        return f"max_tokens is {request.max_tokens}: at least 0 is needed"
+    if prompt + request.max_tokens > allowed:
+        return (
+            f"prompt of {prompt} tokens and answer of {request.max_tokens} make "
+            f"{prompt + request.max_tokens} tokens; the ring's context is {allowed}"
+        )
+    named = (*request.prompt, *request.sampling.logit_bias)
+    wrong = next((t for t in named if not 0 <= t < limits.vocab_size), None)
+    if wrong is not None:
+        return f"token id {wrong} is outside the vocabulary of {limits.vocab_size}"
+    return ""

@@ -1,0 +1,43 @@
+"""A request in a slot, and a step on its way round: what the engine keeps of each. Decides nothing."""
+
+from msgspec import Struct
+
+from ringcore.engine.scheduler import Kind
+from ringcore.engine.step import NO_TOKEN, Step
+from ringcore.spec.engine import FinishReason, Submit
+
+
+class Sequence:
+    """A request in a slot. ``fed`` tokens are issued, ``answer`` counts those that came back."""
+
+    def __init__(self, request: Submit, slot: int) -> None:
+        self.request = request
+        self.slot = slot
+        self.fed = 0
+        self.last_token = NO_TOKEN
+        self.answer = 0
+        self.decodes_in_flight = 0
+        self.waited = 0
+        self.ended: FinishReason | None = None
+        self.heard = True  # somebody waits for its messages
+        self.stop_tokens = frozenset(request.stop_tokens)
+
+    @property
+    def prompt_left(self) -> int:
+        return max(0, len(self.request.prompt) - self.fed)
+
+    @property
+    def answering(self) -> bool:
+        """It has decode steps to come."""
+        decoded = self.fed - len(self.request.prompt)  # decode steps issued
+        return self.ended is None and self.answer > 0 and decoded + 1 < self.request.max_tokens
+
+
+class Flight(Struct, frozen=True):
+    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound: ids
+    of a prompt, and four bytes of an OPEN's payload as one."""
+
+    step: Step
+    kind: Kind | None
+    sequences: tuple[Sequence, ...]
+    prompt_tokens: int = 0
