@@ -114,11 +114,25 @@ class SshHost:
             listener = self._listeners.get(port)
             if listener is None:
                 try:
+                    await self._see_that_it_forwards(port)
                     listener = await self._connection.forward_local_port("127.0.0.1", 0, "127.0.0.1", port)
                 except BROKEN as error:
                     raise lost(self.options.name, error, f"forwarding port {port}") from None
                 self._listeners[port] = listener
             return listener.get_port()
+
+    async def _see_that_it_forwards(self, port: int) -> None:
+        """A listener here opens whatever the server allows; who connects to it would learn no reason."""
+        import asyncssh
+
+        from console.cluster.ssh_errors import not_forwarded
+
+        try:
+            _, writer = await self._connection.open_connection("127.0.0.1", port)
+            writer.close()
+        except asyncssh.ChannelOpenError as error:
+            if problem := not_forwarded(self.options.name, port, error):
+                raise problem from None
 
     async def close(self) -> None:
         self._connection.close()

@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import asyncssh
 
@@ -10,6 +11,7 @@ from console.cluster.target import Target
 from ringcore.spec.errors import HostError
 
 BROKEN = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
+_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254, 5.1
 _TRY_SSH = "try `ssh {place}` by hand; it must log in without a question"
 
 
@@ -30,24 +32,43 @@ class Witness(asyncssh.SSHClient):
         return False
 
 
-def explain(
-    error: Exception,
-    name: str,
-    target: Target,
-    witness: Witness,
-    options: asyncssh.SSHClientConnectionOptions | None,
-    seconds: float,
-) -> HostError:
+@dataclass
+class Attempt:
+    """One login: for which host of the profile, at which server, and how far it came.
+
+    ``via`` names the jump host it went through, ``is_jump`` says that the server is one itself.
+    """
+
+    name: str
+    target: Target
+    witness: Witness
+    seconds: float
+    options: asyncssh.SSHClientConnectionOptions | None = None
+    is_jump: bool = False
+    via: str = ""
+
+    @property
+    def where(self) -> str:
+        """The server in words: as it was called, and where that led."""
+        called = self.target.host
+        host = self.options.host if self.options is not None else called
+        port = (self.options.port if self.options is not None else None) or self.target.port or 22
+        place = f"{called} port {port}" if host == called else f"{called} ({host} port {port})"
+        return f"the jump host {place}" if self.is_jump else place
+
+
+def explain(error: Exception, attempt: Attempt) -> HostError:
     """The `HostError` for a connection that did not come about."""
-    say: Callable[[str, str], HostError] = lambda cause, remedy: HostError(cause, remedy, host=name)  # noqa: E731
+    say: Callable[[str, str], HostError] = lambda cause, remedy: HostError(cause, remedy, host=attempt.name)  # noqa: E731
+    target, witness, options, where = attempt.target, attempt.witness, attempt.options, attempt.where
     by_hand = _TRY_SSH.format(place=_ssh_arguments(target))
-    port = (options.port if options is not None else None) or target.port or 22
-    where = f"{target.host} port {port}"
     if isinstance(error, TimeoutError) or _errno(error) == errno.ETIMEDOUT:
         if witness.met:
-            cause = f"{where} took the connection but did not finish an SSH login within {seconds:.0f} s"
+            cause = (
+                f"{where} took the connection but did not finish an SSH login within {attempt.seconds:.0f} s"
+            )
             return say(cause, f"see that an SSH server listens there; {by_hand}")
-        cause = f"{where} did not answer within {seconds:.0f} s"
+        cause = f"{where} did not answer within {attempt.seconds:.0f} s"
         return say(
             cause, "see that the host is on, awake and on this network, and that no firewall drops SSH"
         )
@@ -56,16 +77,23 @@ def explain(
         and witness.offered is not None
         and options is not None
     ):
-        return _host_key(witness.offered, witness.place, options, name)
+        return _host_key(witness.offered, options, attempt)
     if isinstance(error, asyncssh.PermissionDenied) and options is not None:
         user = options.username
         remedy = f"put a key into that account with `ssh-copy-id {_ssh_arguments(target)}`"
         remedy += ", or load one that has a passphrase into the agent with `ssh-add`"
         return say(f"user {user} was refused by {where}; tried {_keys(options)}", remedy)
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, asyncssh.ChannelOpenError) and attempt.via:
         return say(
-            f"the name {target.host} is not known ({error.strerror})",
-            "correct hosts.ssh in the profile, or use the host's IP address",
+            f"the jump host {attempt.via} did not lead to {where}: {error.reason}",
+            f"see that {attempt.via} reaches it, and that its SSH server allows forwarding there "
+            f"(AllowTcpForwarding, PermitOpen); {by_hand}",
+        )
+    if isinstance(error, socket.gaierror):
+        host = options.host if options is not None else target.host
+        return say(
+            f"the name {host} is not known ({error.strerror})",
+            "correct hosts.ssh in the profile or HostName in ~/.ssh/config, or use the host's IP address",
         )
     if _errno(error) == errno.ECONNREFUSED:
         return say(
@@ -92,13 +120,23 @@ def lost(name: str, error: Exception | None, doing: str) -> HostError:
     )
 
 
+def not_forwarded(name: str, port: int, error: asyncssh.ChannelOpenError) -> HostError | None:
+    """For a channel to ``port`` there that was not opened; None when only nobody listens."""
+    if error.code != _PROHIBITED:
+        return None
+    return HostError(
+        f"its SSH server does not forward to port {port} there: {error.reason}",
+        f"allow it in sshd_config (AllowTcpForwarding local, PermitOpen 127.0.0.1:{port}) and restart sshd",
+        host=name,
+    )
+
+
 def _host_key(
-    offered: asyncssh.SSHKey,
-    place: tuple[str, str, int],
-    options: asyncssh.SSHClientConnectionOptions,
-    name: str,
+    offered: asyncssh.SSHKey, options: asyncssh.SSHClientConnectionOptions, attempt: Attempt
 ) -> HostError:
-    host, addr, port = place
+    name = attempt.name
+    host, addr, port = attempt.witness.place
+    connect_once = f"connect once with `ssh {_ssh_arguments(attempt.target)}`"
     known: Sequence[asyncssh.SSHKey] = ()
     files = known_hosts_files(options)
     found = asyncssh.match_known_hosts(files, host, addr, port)
@@ -117,13 +155,13 @@ def _host_key(
             f"the host key of {entry} has changed: it shows {shown}, known is {had}. "
             "Someone may be in between, or the host was installed anew",
             f"if the new fingerprint is right, remove the old line with `ssh-keygen -R '{entry}'` "
-            f"and connect once with `ssh {'' if port == 22 else f'-p {port} '}{host}`",
+            f"and {connect_once}",
             host=name,
         )
+    scan = "" if attempt.via else f", or `ssh-keyscan -p {port} {host} >> ~/.ssh/known_hosts`"
     return HostError(
         f"the host key of {entry} is unknown: it shows {shown}",
-        f"if that fingerprint is right, connect once with `ssh {'' if port == 22 else f'-p {port} '}{host}`, "
-        f"or `ssh-keyscan -p {port} {host} >> ~/.ssh/known_hosts`",
+        f"if that fingerprint is right, {connect_once}{scan}",
         host=name,
     )
 

@@ -28,7 +28,12 @@ class Target:
 
 def parse_target(options: HostOptions) -> Target:
     """Raises `HostError` for anything but ``[user@]host[:port]``; IPv6 addresses stand in brackets."""
-    user, at, place = options.ssh.rpartition("@")
+    return parse_place(options.ssh, options.name)
+
+
+def parse_place(text: str, name: str) -> Target:
+    """`parse_target` of ``text``, which is said for the host ``name``."""
+    user, at, place = text.rpartition("@")
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
         sound = bool(bracket) and (not rest or rest.startswith(":"))
@@ -43,8 +48,8 @@ def parse_target(options: HostOptions) -> Target:
     # a leading dash would be an option to anyone who pastes it behind `ssh`
     if not sound or not host or host.startswith("-") or (at and not user) or any(c.isspace() for c in host):
         raise HostError(
-            f"{options.ssh!r} does not name an SSH server",
+            f"{text!r} does not name an SSH server",
             "write hosts.ssh as [user@]host[:port], or local",
-            host=options.name,
+            host=name,
         )
     return Target(host=host, port=int(port) if colon else None, user=user or None)

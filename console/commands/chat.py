@@ -74,18 +74,24 @@ async def why(session: Session, error: ApiError) -> MlxringError:
     """The ring's own failure when that is what ended the answer, else the API's error."""
     deadline = asyncio.get_running_loop().time() + LAST_WORDS
     running = True
+    lost: MlxringError | None = None
     while running and asyncio.get_running_loop().time() < deadline:
-        running = await session.operator.replay()
+        try:
+            running, lost = await session.operator.replay(), None
+        except MlxringError as problem:
+            if problem.failure.host == session.profile.leader.name:
+                raise
+            lost = problem  # the host that is gone may be why: the leader says so, and has been heard
         failure = session.state.failure
         if session.state.ring_phase == "failed" and failure is not None:
             return RingError(failure.cause, failure.remedy, host=failure.host, rank=failure.rank)
-        if session.state.ring_phase == "serving" and session.state.api_url and running:
+        if lost or (session.state.ring_phase == "serving" and session.state.api_url and running):
             await asyncio.sleep(0.5)
     if not running:
         from console.cluster.operator import not_running
 
         return not_running(session.profile)
-    return error
+    return lost or error
 
 
 def figures(last: ChatDelta) -> str:
