@@ -1,8 +1,8 @@
 """The first process of a machine: gives it a name, users and folders of its own, then reaps orphans.
 
 Runs as root, alone, in fresh namespaces (`machine`): ``python -I init.py SPEC``. SPEC is JSON: ``hostname``,
-``user``, ``folder`` (the machine's, outside) and ``reveal`` (paths that every user must be able to read,
-wherever they lie). Says "ready" on standard output.
+``user``, ``folder`` (the machine's, outside), ``own_network`` and ``reveal`` (paths that every user must be
+able to read, wherever they lie). Says "ready" on standard output.
 """
 
 import json
@@ -41,7 +41,8 @@ def main(spec: dict[str, Any]) -> None:
     for name in _ETC:
         run("mount", "--bind", str(STAGE / "machine" / "etc" / name), f"/etc/{name}")
     bind(STAGE / "machine" / "home", Path("/home") / spec["user"])
-    run("mount", "-t", "sysfs", "sysfs", "/sys")
+    if spec["own_network"]:  # whose devices /sys is to show
+        run("mount", "-t", "sysfs", "sysfs", "/sys")
     print("ready", flush=True)
     while True:
         signal.sigwait({signal.SIGCHLD})

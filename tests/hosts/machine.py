@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,7 +32,7 @@ ListenAddress {listen}
 {keys}
 UsePAM no
 PasswordAuthentication no
-SetEnv PATH={path}
+SetEnv PATH={path} {environment}
 PidFile none
 LogLevel VERBOSE
 {more}
@@ -40,7 +41,10 @@ LogLevel VERBOSE
 
 @dataclass
 class Machine:
-    """``files`` go into the home; ``sshd`` is more of its configuration. ``online``: on our own network."""
+    """``files`` go into the home; ``sshd`` is more of its configuration. ``online``: on our own network.
+
+    ``environment``: what sessions find there, as words of SetEnv.
+    """
 
     name: str
     folder: Path
@@ -52,6 +56,7 @@ class Machine:
     key_kinds: tuple[str, ...] = ("ed25519",)
     listen: str = "0.0.0.0"
     online: bool = False
+    environment: str = ""
 
     def __post_init__(self) -> None:
         self.user = f"op-{self.name}"
@@ -85,7 +90,7 @@ class Machine:
         """Writes the server's configuration; it is read when the server starts."""
         keys = "\n".join(f"HostKey {init.STAGE}/machine/key_{kind}" for kind in self.key_kinds)
         path = f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
-        text = _SSHD.format(listen=self.listen, keys=keys, path=path, more=more)
+        text = _SSHD.format(listen=self.listen, keys=keys, path=path, environment=self.environment, more=more)
         (self.folder / "sshd_config").write_text(text)
 
     def _boot(self) -> None:
@@ -93,6 +98,7 @@ class Machine:
             "hostname": self.name,
             "user": self.user,
             "folder": str(self.folder),
+            "own_network": not self.online,
             "reveal": [sys.prefix, str(Path(sys.executable).resolve().parents[1]), str(self.model)],
         }
         net = () if self.online else ("--net",)
@@ -101,9 +107,16 @@ class Machine:
              sys.executable, "-I", init.__file__, json.dumps(spec)],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+        try:
+            self._come_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _come_up(self) -> None:
         assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "ready\n", f"{self.name} did not come up"
-        self._holder.stdout.close()
+        with self._holder.stdout as said:
+            assert said.readline() == "ready\n", f"{self.name} did not come up"
         self.pid = psutil.Process(self._holder.pid).children()[0].pid
         self._space = Path(f"/proc/{self.pid}/ns/pid").readlink()
         if not self.online:
@@ -123,7 +136,8 @@ class Machine:
                 [*self._enter(), "/usr/sbin/sshd", "-D", "-e", "-f", f"{init.STAGE}/machine/sshd_config"],
                 stdin=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
-        until(lambda: ":0016 " in self.sockets(), 10, lambda: f"sshd of {self.name}: {self.log()}")
+        listens = f"{bytes(reversed(socket.inet_aton(self.listen))).hex().upper()}:0016 00000000:0000 0A"
+        until(lambda: listens in self.sockets(), 10, lambda: f"sshd of {self.name}: {self.log()}")
 
     def stop_sshd(self) -> None:
         """The server and its sessions' processes of its own; what users have started is left alone."""
