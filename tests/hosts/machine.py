@@ -128,6 +128,7 @@ class Machine:
         self._holder.wait(10)
         if self._server:
             self._server.wait(10)
+        shutil.rmtree(self.home)
 
     # SSH -----------------------------------------------------------------------------------------
     def start_sshd(self) -> None:
