@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the models are made for a while")
+    parser.add_argument("--folder", type=Path, help="where models are made, kept and found again")
     parser.add_argument("--tiny", action="store_true", help="small shapes and few tokens")
     asked = parser.parse_args(arguments)
     tasks = tasks_of(tiny=asked.tiny)
@@ -118,19 +118,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         "models": {},
     }  # fmt: skip
-    for name in asked.models:
-        with tempfile.TemporaryDirectory(prefix="gpu-model-", dir=asked.folder) as folder:
-            began = time.monotonic()
-            made = make_model(name, Path(folder), tiny=asked.tiny)
-            print(f"{name}: made in {time.monotonic() - began:.0f} s", flush=True)
-            result["models"][name] = compare(made, tasks, asked.repeats)
-        asked.out.write_text(json.dumps(result, indent=1))
-        show(name, result["models"][name])
+    with tempfile.TemporaryDirectory(prefix="gpu-models-") as folder:
+        for name in asked.models:
+            made = make_model(name, asked.folder or Path(folder), tiny=asked.tiny)
+            for result["models"][name] in compare(made, tasks, asked.repeats):
+                asked.out.write_text(json.dumps(result, indent=1))
+            if name in result["models"]:
+                show(name, result["models"][name])
     return 0
 
 
 def tasks_of(*, tiny: bool) -> tuple[Task, ...]:
-    prompt, tokens, long = (16, 32, 128) if tiny else (64, 256, 4096)
+    prompt, tokens, long = (16, 32, 128) if tiny else (64, 192, 4096)
     return (
         Task("decode 1", 1, prompt, tokens),
         Task(f"decode {SEQUENCES}", SEQUENCES, prompt, tokens),
@@ -139,7 +138,9 @@ def tasks_of(*, tiny: bool) -> tuple[Task, ...]:
 
 
 def make_model(name: str, folder: Path, *, tiny: bool) -> Path:
-    """In a process of its own, whose memory is free when it has ended."""
+    """In a process of its own, whose memory is free when it has ended. One that is there is taken."""
+    if (folder / name / "config.json").exists():
+        return folder / name
     command = [sys.executable, "-m", "benchmarks.gpu_models", name, str(folder / name)]
     subprocess.run([*command, *(["--tiny"] if tiny else [])], cwd=REPOSITORY, check=True)
     return folder / name
@@ -176,8 +177,9 @@ def plan_for(model: Path, ranks: int, chunk: int) -> Plan:
     return make_plan(card, profile, facts, {})
 
 
-def compare(model: Path, tasks: Sequence[Task], repeats: int) -> dict[str, Any]:
-    """Rates by contender and task, and each contender's layers and agreement with mlx-lm."""
+def compare(model: Path, tasks: Sequence[Task], repeats: int) -> Iterator[dict[str, Any]]:
+    """After each repetition what there is until then: rates by contender and task, and each contender's
+    layers and agreement with mlx-lm."""
     plans = {
         "ring of 1": plan_for(model, 1, MLX_LM_CHUNK),
         f"ring of 1, chunks of {DEFAULT_CHUNK}": plan_for(model, 1, DEFAULT_CHUNK),
@@ -190,10 +192,10 @@ def compare(model: Path, tasks: Sequence[Task], repeats: int) -> dict[str, Any]:
         for name, plan in plans.items():
             contenders[name] = stack.enter_context(Ring(plan, model))
         for name, contender in contenders.items():
-            began = time.monotonic()
             for task in tasks:
+                began = time.monotonic()
                 contender.answers(prompts_of(task, vocabulary, 0), task.tokens)
-            print(f"{name}: warm after {time.monotonic() - began:.1f} s", flush=True)
+                print(f"{name}, {task.name}: warm after {time.monotonic() - began:.1f} s", flush=True)
         rates: dict[str, dict[str, list[float]]] = {
             name: {task.name: [] for task in tasks} for name in contenders
         }
@@ -212,13 +214,15 @@ def compare(model: Path, tasks: Sequence[Task], repeats: int) -> dict[str, Any]:
                         for both in zip(said[MLX_LM], said[name], strict=True)
                         if task.requests == 1 and task.tokens > 1
                     ]
-    return {
-        "computes_with": reference.versions["device"],
-        "layers": {name: [stage.shard.count for stage in plan.stages] for name, plan in plans.items()},
-        "rates": rates,
-        "first_tokens_as_mlx_lm": same,
-        "ratios": {name: ratios(rates[name], rates[MLX_LM]) for name in rates},
-    }
+            yield {
+                "computes_with": reference.versions["device"],
+                "layers": {
+                    name: [stage.shard.count for stage in plan.stages] for name, plan in plans.items()
+                },
+                "rates": rates,
+                "first_tokens_as_mlx_lm": same,
+                "ratios": {name: ratios(rates[name], rates[MLX_LM]) for name in rates},
+            }
 
 
 def prompts_of(task: Task, vocabulary: int, seed: int) -> list[list[int]]:
