@@ -124,4 +124,5 @@ def _broken(direction: str, peer: Member, error: Exception) -> RingError:
     return RingError(
         f"the link {direction} {where} broke: {error}",
         f"see the log of rank {peer.rank}; the ring must be started again",
+        blames=peer.rank,
     )

@@ -203,4 +203,5 @@ def _left(peer: Member, error: OSError | None) -> RingError:
     return RingError(
         f"rank {peer.rank} on {peer.host} left while the ring was joining" + (f": {error}" if error else ""),
         f"see the log of rank {peer.rank}",
+        blames=peer.rank,
     )

@@ -72,6 +72,7 @@ def test_when_a_rank_is_killed_the_others_end_and_its_neighbours_name_it(order: 
                 failure = rank.fatal.failure
                 assert (failure.rank, failure.host) == (number, f"host{number}")
                 assert "the link " in failure.cause
+                assert (failure.blames == victim) == (number in named)
                 assert failure.remedy
 
 

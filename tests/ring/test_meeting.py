@@ -213,7 +213,10 @@ def test_a_neighbour_that_leaves_when_all_were_there_is_named() -> None:
             with reached:
                 reached.recv(len(NOW.hello(0)), socket.MSG_WAITALL)
                 assert reached.recv(1) == b"1"
-        assert "rank 1 on host1 left while the ring was joining" in str(first.exception(20))
+        error = first.exception(20)
+        assert isinstance(error, RingError)
+        assert "rank 1 on host1 left while the ring was joining" in str(error)
+        assert error.failure.blames == 1
 
 
 def test_strangers_are_sent_away_and_hold_nobody_up() -> None:
