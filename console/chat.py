@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from console.ports import ChatDelta, ChatMessage
+from console.sse import LOGS, broke_off, events
 from ringcore.spec.errors import ApiError
 
 CONNECT_SECONDS = 10.0
 # Nothing comes while a long prompt is prefilled, or waits for its turn behind others.
 SILENCE_SECONDS = 600.0
 
-_LOGS = "see why with `mlxring logs`, and whether the ring serves with `mlxring status`"
 _REMEDIES = {
     "context_length_exceeded": "start a new conversation, or raise `context` under [ring] in the profile",
     "queue_full": "ask again in a moment, or raise `sequences` under [ring] in the profile",
@@ -94,12 +94,12 @@ async def stream_chat(
             yield meter.last()
     except httpx.ReadTimeout as error:
         raise ApiError(
-            f"the API at {base_url} sent nothing for {silence_seconds:g} s", f"the ring may hang: {_LOGS}"
+            f"the API at {base_url} sent nothing for {silence_seconds:g} s", f"the ring may hang: {LOGS}"
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ApiError(f"the API at {base_url} cannot be reached: {_reason(error)}", _LOGS) from error
+        raise ApiError(f"the API at {base_url} cannot be reached: {_reason(error)}", LOGS) from error
     except httpx.HTTPError as error:
-        raise _broke_off(str(error) or type(error).__name__) from error
+        raise broke_off(str(error) or type(error).__name__) from error
 
 
 class _Meter:
@@ -127,7 +127,7 @@ class _Meter:
 
     def last(self) -> ChatDelta:
         if not self._reason:
-            raise _broke_off("it ended without a reason")
+            raise broke_off("it ended without a reason")
         between = self._last - self._first
         tokens = self._usage.completion_tokens
         return ChatDelta(
@@ -141,41 +141,13 @@ class _Meter:
 
 async def _chunks(parts: AsyncIterator[bytes]) -> AsyncGenerator[_Chunk, None]:
     """The events up to ``[DONE]``. Raises `ApiError` when they end before it."""
-    lines = _Lines()
-    async for part in parts:
-        for data in lines.push(part):
-            if data == b"[DONE]":
-                return
+    async with aclosing(events(parts)) as found:
+        async for data in found:
             try:
                 chunk = _chunk.decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ApiError(f"the API sent what is no chat completion: {error}", _LOGS) from error
+                raise ApiError(f"the API sent what is no chat completion: {error}", LOGS) from error
             yield chunk
-    raise _broke_off("the connection closed")
-
-
-class _Lines:
-    """Server-sent events, cut anywhere: bytes in, the data of whole events out.
-
-    https://html.spec.whatwg.org/multipage/server-sent-events.html; only the field ``data`` is of use
-    here, and a line ends in LF or CRLF. Text in JSON may hold every other kind of line end.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
-
-    def push(self, part: bytes) -> list[bytes]:
-        *lines, self._rest = (self._rest + part).split(b"\n")
-        events: list[bytes] = []
-        for line in lines:
-            field = line.removesuffix(b"\r")
-            if field.startswith(b"data:"):
-                self._data.append(field.removeprefix(b"data:").removeprefix(b" "))
-            elif not field and self._data:  # an empty line ends an event
-                events.append(b"\n".join(self._data))
-                self._data = []
-        return events
 
 
 def _refusal(status: int, body: bytes) -> ApiError:
@@ -197,8 +169,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _error(cause: str, code: str | int | None) -> ApiError:
-    return ApiError(cause, _REMEDIES.get(str(code), _LOGS))
-
-
-def _broke_off(why: str) -> ApiError:
-    return ApiError(f"the answer broke off: {why}", _LOGS)
+    return ApiError(cause, _REMEDIES.get(str(code), LOGS))

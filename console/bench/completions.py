@@ -6,13 +6,14 @@ of what is made of the times.
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from console.sse import LOGS, broke_off, events
 from ringcore.spec.errors import ApiError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 600.0  # a long prompt on a slow machine sends nothing for minutes
-_LOGS = "see why with `mlxring logs`, and whether the ring serves with `mlxring status`"
 _NO_SUCH_ID = 2**31 - 1
 _BOUND = re.compile(r"not in 0\.\.(\d+)")
 
@@ -102,7 +102,7 @@ class Completions:
         said = refusal.error.message if refusal.error else f"status {response.status_code}"
         bound = _BOUND.search(said)
         if bound is None:
-            raise ApiError(f"the API does not say how many token ids there are: {said}", _LOGS)
+            raise ApiError(f"the API does not say how many token ids there are: {said}", LOGS)
         return int(bound[1]) + 1
 
     async def ask(
@@ -122,14 +122,12 @@ class Completions:
         async with self._stream(body) as response:
             if response.status_code != 200:
                 error = _chunk_of(await response.aread()).error or _Error()
-                raise ApiError(
-                    f"the API refused the request ({response.status_code}): {error.message}", _LOGS
-                )
-            async with aclosing(_events(response.aiter_bytes())) as events:
-                async for data in events:
+                raise ApiError(f"the API refused the request ({response.status_code}): {error.message}", LOGS)
+            async with aclosing(events(response.aiter_bytes())) as found:
+                async for data in found:
                     chunk = _chunk_of(data)
                     if chunk.error is not None:
-                        raise ApiError(f"the answer broke off: {chunk.error.message}", _LOGS)
+                        raise broke_off(chunk.error.message)
                     usage = chunk.usage or usage
                     for choice in chunk.choices:
                         reason = choice.finish_reason or reason
@@ -138,7 +136,7 @@ class Completions:
                             if heard is not None:
                                 heard(arrivals[-1])
         if not reason:
-            raise ApiError("the answer broke off: it ended without a reason", _LOGS)
+            raise broke_off("it ended without a reason")
         return Answer(
             began=began,
             ended=time.monotonic(),
@@ -177,25 +175,11 @@ class _Response:
             raise self._fault(error) from error
 
     def _fault(self, error: Exception) -> ApiError:
-        return ApiError(f"the API at {self._url}: {str(error) or type(error).__name__}", _LOGS)
+        return ApiError(f"the API at {self._url}: {str(error) or type(error).__name__}", LOGS)
 
 
 def _chunk_of(data: bytes) -> _Chunk:
     try:
         return _chunk.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiError(f"the API sent what is no completion: {error}", _LOGS) from error
-
-
-async def _events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The data of a stream's events up to ``[DONE]``. Raises `ApiError` when they end before it."""
-    rest = b""
-    async for part in parts:
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            data = line.removesuffix(b"\r")
-            if data == b"data: [DONE]":
-                return
-            if data.startswith(b"data: "):
-                yield data.removeprefix(b"data: ")
-    raise ApiError("the answer broke off: the connection closed", _LOGS)
+        raise ApiError(f"the API sent what is no completion: {error}", LOGS) from error
