@@ -109,10 +109,12 @@ async def test_one_refused_request_ends_the_round_and_frees_the_others(
 
 
 async def test_a_ring_lost_under_an_answer_is_an_error_that_says_so(api: Completions, rank: FakeRank) -> None:
-    asking = asyncio.create_task(api.ask([40], 200))
+    came = asyncio.Event()
+    asking = asyncio.create_task(api.ask([40], 200, lambda _: came.set()))
     submit = await rank.submit()
     rank.send(Started(id=submit.id))
     rank.text(submit, "fox")
+    await asyncio.wait_for(came.wait(), 10)  # before that, the API may still refuse instead
     await rank.close()
     with pytest.raises(ApiError, match="broke off"):
         await asking
