@@ -17,7 +17,7 @@ PRESENT_SECONDS = 20.0  # for every agent to come to the leader's
 LOAD_STALL_SECONDS = 120.0  # without a sign of progress; the whole load may take as long as it takes
 JOIN_SECONDS = 34.0  # the ranks give up on a neighbour after 30 s and then say which
 GATEWAY_SECONDS = 60.0  # after the ranks are ready
-# No rank makes a step although requests wait for one. A GPU that compiles its kernels took 69 s for its first.
+# No rank makes a step though requests wait. A GPU that compiled its kernels took 69 s for its first.
 STANDSTILL_SECONDS = 180.0
 # A rank that dies makes its neighbours report broken links, often before its own agent has seen it.
 GATHER_SECONDS, GATHER_ACCUSATIONS_SECONDS = 0.3, 2.0
