@@ -23,13 +23,13 @@ def regroup(groups: Sequence[Slots], answering: Sequence[int], most: int, rows: 
     for slot in answering:
         if slot not in known:
             _join(kept, slot, most, rows)
+    while kept and len(kept) < most and len(largest := max(kept, key=len)) > 1:
+        kept.append([largest.pop()])
     while len(kept) > 1:
         smallest, largest = min(kept, key=len), max(kept, key=len)
         if len(largest) - len(smallest) < 2:
             break
         smallest.append(largest.pop())
-    while kept and len(kept) < most and len(largest := max(kept, key=len)) > 1:
-        kept.append([largest.pop()])
     return tuple(tuple(group) for group in kept)
 
 

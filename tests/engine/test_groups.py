@@ -50,3 +50,7 @@ def test_one_that_goes_is_taken_out_where_it_was() -> None:
 
 def test_single_rows_make_a_group_each() -> None:
     assert regroup((), [4, 1, 2, 0], 3, 1) == ((4,), (1,), (2,), (0,))
+
+
+def test_a_group_that_is_left_alone_is_shared_out_evenly() -> None:
+    assert regroup(((1, 2, 3, 4), (6,)), [1, 2, 3, 4], 2, 4) == ((1, 2), (4, 3))
