@@ -1,8 +1,8 @@
 """Which sequences decode together: groups that change as little as can be. Pure.
 
-A step takes one group through the stages; as many groups as there are stages (and one more) are in
-flight at once. A sequence that moves between groups costs every stage a copy of its KV cache, so groups
-change when a sequence comes or goes, and otherwise only to even out a difference of two.
+A step takes one group through the stages; as many groups as there are stages are in flight at once. A
+sequence that moves between groups costs every stage a copy of its KV cache, so groups change when a
+sequence comes or goes, and otherwise only to even out a difference of two.
 """
 
 from collections.abc import Sequence

@@ -59,8 +59,9 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
     @property
     def groups(self) -> int:
-        """Groups to aim at: one more than there are stages hides how unevenly they work."""
-        return 1 if self.stages == 1 else self.stages + 1
+        """Groups to aim at: as few as keep every stage at work, since a step reads all weights of a stage
+        however many rows it has."""
+        return self.stages
 
     @property
     def decode_in_flight(self) -> int:
