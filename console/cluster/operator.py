@@ -62,7 +62,6 @@ class Operator:
         self._hosts: dict[str, Host] = {}
         self._prepared: dict[str, Prepared] = {}
         self._paths: dict[str, str] = {}
-        self._plan: Plan | None = None
         self._watch = Watch(profile.name, profile.leader.name, emit)
 
     # verbs --------------------------------------------------------------------------------------
@@ -212,8 +211,7 @@ class Operator:
 
         _raise_first(await self._each("weights", one))
         card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])
-        self._plan = make_plan(card, self.profile, facts, self._environment)
-        return self._plan
+        return make_plan(card, self.profile, facts, self._environment)
 
     async def _own_model(self) -> str:
         """Folder of the demo model where the profile asks for it, else ""."""
