@@ -65,7 +65,8 @@ pythons() {
 '
   seen=:
   for one in $(named) "$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 \
-      "$HOME"/.local/bin/python3* /opt/homebrew/bin/python3* /usr/local/bin/python3* /usr/bin/python3*; do
+      "$ring_home"/python/*/bin/python3 "$HOME"/.local/bin/python3* \
+      /opt/homebrew/bin/python3* /usr/local/bin/python3* /usr/bin/python3*; do
     case ${one##*/} in python3|python3.[0-9]|python3.[0-9][0-9]) ;; *) continue;; esac
     case $seen in *":$one:"*) continue;; esac
     seen=$seen$one:

@@ -1,10 +1,22 @@
 """Decides what a host still needs before a rank can run there. Pure: facts and findings in, actions out."""
 
-from typing import Literal
-
 from msgspec import Struct
 
-from console.cluster.pythons import MINIMUM, as_text
+from console.cluster.actions import (
+    OWN_PYTHON,
+    Action,
+    InstallPython,
+    MakeHome,
+    MakeVenv,
+    Places,
+    Remove,
+    SendCode,
+    SendWheels,
+)
+from console.cluster.lock import parse_lock, pins_for
+from console.cluster.look import Found
+from console.cluster.pythons import MINIMUM, as_text, environment_of
+from console.cluster.wheels import lacking_wheels
 from ringcore.spec.errors import ProvisionError
 from ringcore.spec.facts import HostFacts, PythonFound
 from ringcore.spec.profile import HostOptions
@@ -13,36 +25,9 @@ from ringcore.spec.units import GIB, MIB, format_bytes
 # packages, what the installer downloads and unpacks on the way; measured and rounded up
 VENV_BYTES = {"linux": 3 * GIB // 2, "darwin": GIB}
 CODE_BYTES = 16 * MIB
+PYTHON_BYTES = 256 * MIB
+WHEELS_BYTES = 512 * MIB
 _NEWEST = (3, 15)  # versions from here on have no wheels of every locked package yet
-
-
-HomeState = Literal["absent", "empty", "ours", "foreign"]
-
-
-class Found(Struct, frozen=True, kw_only=True):
-    """What is there of ours. ``foreign``: something without our marker lies where home should be."""
-
-    home: HomeState
-    has_venv: bool
-    has_code: bool
-
-
-class MakeHome(Struct, frozen=True):
-    pass
-
-
-class SendCode(Struct, frozen=True):
-    pass
-
-
-class MakeVenv(Struct, frozen=True):
-    """With ``uv`` (its path) when it is not empty, else with the interpreter's own venv and pip."""
-
-    python: PythonFound
-    uv: str
-
-
-Action = MakeHome | SendCode | MakeVenv
 
 
 class Needs(Struct, frozen=True):
@@ -53,29 +38,57 @@ class Needs(Struct, frozen=True):
 
 
 def needs(
-    facts: HostFacts, options: HostOptions, home: str, venv: str, found: Found, lacking: tuple[str, ...] = ()
+    facts: HostFacts,
+    options: HostOptions,
+    places: Places,
+    found: Found,
+    lacking: tuple[str, ...] = (),
+    offline_lock: bytes = b"",
 ) -> Needs:
     """Raises `ProvisionError` when the host cannot be made ready, with what must change there.
 
-    ``home`` and ``venv`` are absolute paths there. ``lacking``: packages that ``options.python`` has not.
+    ``lacking``: packages that ``options.python`` has not. ``offline_lock``: the lock file whose packages this
+    console sends, where the host is not to fetch them itself.
     """
     if found.home == "foreign":
         raise ProvisionError(
-            f"{home} is there already and has no marker file of mlxring, so it was left as it is",
+            f"{places.home} is there already and has no marker file of mlxring, so it was left as it is",
             "move it away, or set hosts.home in the profile to another folder",
             host=facts.host,
         )
     actions: list[Action] = []
     if found.home != "ours":
         actions.append(MakeHome())
+    python = _ready_python(facts, options, places.venv, found, lacking)
+    make = _make_venv(facts, offline=bool(offline_lock)) if python is None else None
+    if make is not None and make.python is OWN_PYTHON:
+        actions.append(InstallPython(make.uv))
     if not found.has_code:
         actions.append(SendCode())
-    python = _ready_python(facts, options, venv, found, lacking)
-    if python is None:
-        actions.append(MakeVenv(_base_python(facts), facts.uv))
-        python = f"{venv}/bin/python"
-    _check_disk(facts, home, actions)
-    return Needs(python, tuple(actions))
+    unused = found.unused
+    if make is not None:
+        if offline_lock:
+            actions += _wheels(make, facts, offline_lock, found)
+        actions.append(make)
+    elif found.wheels:
+        unused = (*unused, places.wheels.rpartition("/")[2])
+    if unused and found.home == "ours":
+        actions.append(Remove(unused))
+    _check_disk(facts, places.home, actions)
+    return Needs(python or f"{places.venv}/bin/python", tuple(actions))
+
+
+def _make_venv(facts: HostFacts, *, offline: bool) -> MakeVenv:
+    usable = any(python.version >= MINIMUM for python in facts.pythons)
+    if facts.uv and not usable and not offline:
+        return MakeVenv(OWN_PYTHON, facts.uv)
+    return MakeVenv(_base_python(facts), facts.uv, offline)
+
+
+def _wheels(make: MakeVenv, facts: HostFacts, lock: bytes, found: Found) -> list[Action]:
+    pins = pins_for(parse_lock(lock), environment_of(facts, make.python))
+    lacking = lacking_wheels(pins, found.wheels)
+    return [SendWheels(tuple(map(str, lacking)))] if lacking else []
 
 
 def _ready_python(
@@ -138,8 +151,8 @@ def _base_python(facts: HostFacts) -> PythonFound:
         "darwin": "brew install python@3.12",
         "linux": "sudo apt install python3 python3-venv (or curl -LsSf https://astral.sh/uv/install.sh | sh)",
     }.get(facts.os, "")
-    if facts.uv:
-        remedy = f"{facts.uv} python install 3.12"
+    if facts.uv:  # which cannot fetch one without a network
+        remedy = f"{facts.uv} python install {OWN_PYTHON.path}, or run without --offline"
     raise ProvisionError(
         f"no Python {as_text(MINIMUM)} or newer was found{_found_instead(facts)}",
         f"install one there: {remedy}; or name one in hosts.python",
@@ -155,9 +168,7 @@ def _found_instead(facts: HostFacts) -> str:
 
 
 def _check_disk(facts: HostFacts, home: str, actions: list[Action]) -> None:
-    wanted = CODE_BYTES if actions else 0
-    if any(isinstance(action, MakeVenv) for action in actions):
-        wanted += VENV_BYTES.get(facts.os, GIB)
+    wanted = sum(_bytes(action, facts) for action in actions)
     if facts.disk_free_bytes < wanted:
         raise ProvisionError(
             f"the disk of {home} has {format_bytes(facts.disk_free_bytes)} free; "
@@ -165,3 +176,17 @@ def _check_disk(facts: HostFacts, home: str, actions: list[Action]) -> None:
             "free space there, or set hosts.home in the profile to a folder on another disk",
             host=facts.host,
         )
+
+
+def _bytes(action: Action, facts: HostFacts) -> int:
+    match action:
+        case MakeVenv():
+            return VENV_BYTES.get(facts.os, GIB)
+        case SendWheels():
+            return WHEELS_BYTES
+        case InstallPython():
+            return PYTHON_BYTES
+        case MakeHome() | SendCode():
+            return CODE_BYTES
+        case Remove():
+            return 0

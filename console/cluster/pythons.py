@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from console.cluster.lock import Pin, missing_pins, normal
-from ringcore.spec.facts import PythonFound
+from ringcore.spec.facts import HostFacts, PythonFound
 
 MINIMUM = (3, 11)
 
@@ -88,6 +88,21 @@ def preference(found: PythonFound) -> tuple[bool, bool, bool]:
 
 def as_text(version: Iterable[int]) -> str:
     return ".".join(str(part) for part in version)
+
+
+def environment_of(facts: HostFacts, python: PythonFound) -> dict[str, str]:
+    """PEP 508's names for an environment of ``python`` on that host, as far as lock files ask for them."""
+    version = as_text(python.version)
+    return {
+        "sys_platform": facts.os,
+        "platform_machine": facts.arch,
+        "platform_system": "Darwin" if facts.os == "darwin" else "Linux",
+        "os_name": "posix",
+        "python_full_version": version,
+        "python_version": as_text(python.version[:2]),
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
 
 
 def probe_argv(python: str) -> list[str]:

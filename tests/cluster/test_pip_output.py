@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.cluster.needs import MakeVenv
+from console.cluster.actions import MakeVenv
 from console.cluster.pip_output import InstallProgress, last_error
 from console.cluster.venv import install_failure
 from ringcore.spec.facts import PythonFound
