@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Sequence
 
 from ringcore.planning.capacity import Room
+from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.task import Task
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import format_bytes
 
 
-def explanation(task: Task, stages: Sequence[Stage], speed: str, notes: Sequence[str]) -> tuple[str, ...]:
-    """Lines for the operator. ``stages`` in rank order, ``speed`` is where the hosts' speeds come from."""
-    return (_model(task), _objective(task, speed), *_ranks(task, stages), *_pace(task, stages), *notes)
+def explanation(task: Task, found: Evaluation, speed: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """Lines for the operator. ``speed`` is where the hosts' speeds come from."""
+    return (
+        _model(task),
+        _objective(task, speed),
+        *_ranks(task, found.stages),
+        *_pace(task, found),
+        *notes,
+    )
 
 
 def _model(task: Task) -> str:
@@ -49,7 +56,10 @@ def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
             f"KV cache {kv} ({ring.sequences} x {ring.context} tokens), workspace {workspace}."
         )
         part = 100 * stage.need_bytes / room.ceiling_bytes
-        yield f"  {format_bytes(stage.need_bytes)} in all, {part:.0f}% of its ceiling of {ceiling(room)}."
+        yield (
+            f"  {format_bytes(stage.need_bytes)} in all, {part:.0f}% of its ceiling of {ceiling(room)}; "
+            f"a step takes {format_seconds(stage.seconds)} ({stage.speed_source})."
+        )
 
 
 def ceiling(room: Room) -> str:
@@ -60,14 +70,18 @@ def ceiling(room: Room) -> str:
     )
 
 
-def _pace(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
-    if len(stages) < 2:
-        return
-    needs = task.needs
-    reads = [needs.reads(stage.shard.start, stage.shard.end) for stage in stages]
-    slowest = max(stages, key=lambda stage: reads[stage.rank] / task.speeds[stage.rank])
-    least = min(reads)
-    yield (
-        f"rank {slowest.rank} sets the pace: it reads {format_bytes(reads[slowest.rank])} of weights for a "
-        f"token, the rank with the least {format_bytes(least)}."
-    )
+def _pace(task: Task, found: Evaluation) -> Iterator[str]:
+    rates, sequences = found.rates, task.needs.sequences
+    if len(found.stages) > 1:
+        quickest = min(stage.seconds for stage in found.stages)
+        yield (
+            f"rank {rates.slowest} sets the pace with {format_seconds(rates.step_seconds)} for a step, the "
+            f"quickest rank takes {format_seconds(quickest)}."
+        )
+    rough = ", roughly: a speed is assumed" if any(speed.assumed for speed in task.speeds) else ""
+    many = f", {rates.together:.1f} of {sequences} together" if sequences > 1 else ""
+    yield f"expected: {rates.alone:.1f} tokens/s of one conversation{many}{rough}."
+
+
+def format_seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

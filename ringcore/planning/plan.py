@@ -7,8 +7,10 @@ both outcomes (`explain`, `refuse`). Pure: no I/O, the same answer for the same 
 from collections.abc import Mapping, Sequence
 
 from ringcore.planning.capacity import over_free, rooms
+from ringcore.planning.evaluate import weigh
 from ringcore.planning.explain import explanation
 from ringcore.planning.needs import Needs
+from ringcore.planning.pace import link_seconds
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.speed import speeds
 from ringcore.planning.split import best_cut
@@ -35,14 +37,20 @@ def make_plan(
         )
     _refuse_contradictions(card, profile)
     made = rooms(profile, facts, environment)
-    figures, why = speeds(facts, [room.mates for room in made])
+    speed, why = speeds(facts, [room.mates for room in made])
     ring = profile.ring
     needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=ring.prefill_chunk)
-    task = Task(needs, made, figures, ring)
+    task = Task(needs, made, speed, ring)
     cut = best_cut(needs.total, task.need, task.capacities, task.cost, task.counts)
     if cut is None:
         raise does_not_fit(task)
-    stages = tuple(_stage(task, rank, *cut.runs[task.position(rank)]) for rank in range(len(made)))
+    links = [link_seconds(host, fact) for host, fact in zip(profile.hosts, facts, strict=True)]
+    ranks = range(len(made))
+    found = weigh(
+        needs,
+        [_seat(task, rank, links[rank]) for rank in ranks],
+        [cut.runs[task.position(rank)] for rank in ranks],
+    )
     plan = Plan(
         model=card.name,
         architecture=card.architecture,
@@ -52,25 +60,32 @@ def make_plan(
         context=ring.context,
         sequences=ring.sequences,
         prefill_chunk=ring.prefill_chunk,
-        stages=stages,
-        explanation=explanation(task, stages, why, tuple(over_free(profile, facts, made))),
+        stages=found.stages,
+        explanation=explanation(task, found, why, tuple(over_free(profile, facts, made))),
+        tokens_per_second=found.rates.alone,
+        tokens_per_second_together=found.rates.together,
+        card=card,
     )
     plan.check()
     return plan
 
 
-def _stage(task: Task, rank: int, start: int, end: int) -> Stage:
-    room, needs = task.rooms[rank], task.needs
+def _seat(task: Task, rank: int, link: float) -> Stage:
+    """A rank's place, its layers not chosen yet."""
+    room, speed = task.rooms[rank], task.speeds[rank]
     return Stage(
         rank=rank,
         host=room.host,
-        shard=Shard(start, end, needs.total),
-        weight_bytes=needs.weights(start, end),
-        kv_bytes=needs.kv(start, end),
-        workspace_bytes=needs.workspace(start, end),
+        shard=Shard(0, task.needs.total, task.needs.total),
+        weight_bytes=0,
+        kv_bytes=0,
+        workspace_bytes=0,
         reserve_bytes=room.reserve_bytes,
         ceiling_bytes=room.ceiling_bytes,
         ceiling_source=room.ceiling_source,
+        bytes_per_second=speed.bytes_per_second,
+        speed_source=speed.source,
+        link_seconds=link,
     )
 
 

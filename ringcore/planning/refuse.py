@@ -110,7 +110,7 @@ def _one_more_host(task: Task) -> int:
         room = Room(
             rank=len(task.rooms), host="", ceiling_bytes=mebibytes * MIB, ceiling_source="", reserve_bytes=0
         )
-        wider = Task(task.needs, (*task.rooms, room), (*task.speeds, 1.0), task.ring)
+        wider = Task(task.needs, (*task.rooms, room), (*task.speeds, task.speeds[0]), task.ring)
         return fits(task.needs.total, wider.need, wider.capacities, wider.counts)
 
     most = -(-task.needs.all(0, task.needs.total) // MIB)

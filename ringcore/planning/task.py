@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from ringcore.planning.capacity import Room
 from ringcore.planning.needs import Needs
+from ringcore.planning.pace import Reads, rows_together
+from ringcore.planning.speed import ReadSpeed
 from ringcore.spec.profile import RingOptions
 
 
@@ -14,7 +16,7 @@ class Task:
     """``rooms`` and ``speeds`` in rank order. ``counts`` are the layers each stage may hold; None: any."""
 
     def __init__(
-        self, needs: Needs, rooms: Sequence[Room], speeds: Sequence[float], ring: RingOptions
+        self, needs: Needs, rooms: Sequence[Room], speeds: Sequence[ReadSpeed], ring: RingOptions
     ) -> None:
         self.needs = needs
         self.rooms = tuple(rooms)
@@ -23,6 +25,7 @@ class Task:
         self.ranks = tuple(sorted(range(len(rooms)), reverse=ring.order == "reverse"))
         self.capacities = [self.rooms[rank].usable_bytes for rank in self.ranks]
         self.counts = self._counts()
+        self._reads = Reads(needs, rows_together(needs.sequences, len(rooms)))
 
     def position(self, rank: int) -> int:
         """The stage that this rank is."""
@@ -32,10 +35,10 @@ class Task:
         return self.needs.all(start, end)
 
     def cost(self, stage: int, start: int, end: int) -> float:
-        """What the objective keeps small: a share of memory, else time (bytes read for a token by speed)."""
+        """What the objective keeps small: a share of memory, else the time of a step."""
         if self.ring.objective == "memory" and not self.ring.layers:
             return self.needs.all(start, end) / max(1, self.capacities[stage])
-        return self.needs.reads(start, end) / self.speeds[self.ranks[stage]]
+        return self._reads.seconds(self.speeds[self.ranks[stage]].bytes_per_second, start, end)
 
     def _counts(self) -> list[tuple[int, ...]] | None:
         if self.ring.layers:

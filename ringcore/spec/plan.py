@@ -5,13 +5,18 @@ import hashlib
 import msgspec
 from msgspec import Struct
 
+from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.profile import Order
 from ringcore.spec.shard import Shard
 
 
 class Stage(Struct, frozen=True, kw_only=True):
-    """One rank's part. All sizes in bytes; ``ceiling_source`` says where ``ceiling_bytes`` came from."""
+    """One rank's part. All sizes in bytes; ``ceiling_source`` says where ``ceiling_bytes`` came from.
+
+    ``bytes_per_second`` is how fast the rank reads memory, ``link_seconds`` how long a message takes to its
+    neighbours, ``seconds`` what one decode step is expected to take here.
+    """
 
     rank: int
     host: str
@@ -22,6 +27,10 @@ class Stage(Struct, frozen=True, kw_only=True):
     reserve_bytes: int
     ceiling_bytes: int
     ceiling_source: str
+    bytes_per_second: float = 0.0
+    speed_source: str = ""
+    link_seconds: float = 0.0
+    seconds: float = 0.0
 
     @property
     def need_bytes(self) -> int:
@@ -33,7 +42,11 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`."""
+    """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`.
+
+    ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
+    sequences at once. ``card`` is what the plan was made from: boundaries can be moved without the hosts.
+    """
 
     model: str
     architecture: str
@@ -45,6 +58,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     prefill_chunk: int
     stages: tuple[Stage, ...]
     explanation: tuple[str, ...] = ()
+    tokens_per_second: float = 0.0
+    tokens_per_second_together: float = 0.0
+    card: ModelCard | None = None
 
     @property
     def pipeline(self) -> tuple[Stage, ...]:

@@ -52,7 +52,8 @@ def test_throughput_counts_the_head_against_the_last_stage() -> None:
 
 def test_throughput_gives_a_fast_chip_more_layers() -> None:
     told = facts(64 * GIB, chip="Apple M2 Ultra") + facts(64 * GIB, chip="Apple M4")
-    plan = make_plan(model(46, head_bytes=0, norm_bytes=0), profile(hosts(2)), told, {})
+    card = model([GIB] * 46, head_bytes=0, norm_bytes=0)
+    plan = make_plan(card, profile(hosts(2)), told, {})
     assert counts(plan) == [40, 6], "800 GB/s against 120"
     assert any("chips read memory" in line for line in plan.explanation)
 
@@ -266,6 +267,7 @@ def test_every_rank_has_its_line_with_range_bytes_and_share() -> None:
         assert f"layers {stage.shard.start}..{stage.shard.end - 1}" in text
         assert f"{100 * stage.need_bytes / stage.ceiling_bytes:.0f}% of its ceiling" in text
     assert "sets the pace" in text and "kept for the system" in text
+    assert f"expected: {plan.tokens_per_second:.1f} tokens/s of one conversation" in text
 
 
 def test_a_large_model_on_eight_hosts_is_planned_at_once() -> None:
