@@ -71,6 +71,8 @@ class Passage:
             if number < shard.start:
                 _answer(layer, lambda *_, **__: self._arrived)
         _answer(layers[shard.end - 1], self._leave(layers[shard.end - 1]))
+        if 1 < shard.count < shard.total:
+            _answer(self._first, _begin_with(self._first))
         for module in before:
             _answer(module, self._stand_in)
 
@@ -115,6 +117,19 @@ class Passage:
 
     def _stand_in(self, ids: mx.array, *_: Any, **__: Any) -> mx.array:
         return mx.zeros((*ids.shape, self._hidden_size), self._dtype)
+
+
+def _begin_with(layer: nn.Module) -> Callable[..., Any]:
+    """The device works on the stage's first layer while Python builds those after it: between stages nothing
+    can be built ahead, since the next step's input is not there."""
+    call: Callable[..., Any] = type(layer).__call__
+
+    def answer(*arguments: Any, **named: Any) -> Any:
+        out = call(layer, *arguments, **named)
+        mx.async_eval(out)
+        return out
+
+    return answer
 
 
 def _answer(module: nn.Module, call: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from ringcore.rank.doorbell import Doorbell
 from ringcore.rank.meeting import MEETING_SECONDS, Gathering, meet
 from ringcore.spec.deployment import Deployment, Member
 from ringcore.spec.errors import RingError
@@ -27,8 +28,11 @@ HEAD_START_SECONDS = 0.1
 class GroupWire:
     """Arrays from ``source`` and to ``target`` (ranks), each evaluated at once on one stream."""
 
-    def __init__(self, group: mx.distributed.Group, source: Member, target: Member, backend: str) -> None:
+    def __init__(
+        self, group: mx.distributed.Group, source: Member, target: Member, backend: str, doorbell: Doorbell
+    ) -> None:
         self._group = group
+        self._doorbell = doorbell
         self._source = source
         self._target = target
         self._stream = mx.new_stream(mx.gpu if backend == "nccl" else mx.cpu)
@@ -41,7 +45,8 @@ class GroupWire:
             raise _broken("to", self._target, error) from error
 
     def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
-        """Blocks, spinning, until the array is there. Raises `RingError` naming the link."""
+        """Blocks until the array is there. Raises `RingError` naming the link."""
+        self._doorbell.wait()
         try:
             array = mx.distributed.recv(
                 shape, dtype, self._source.rank, group=self._group, stream=self._stream
@@ -68,8 +73,11 @@ def join(deployment: Deployment, epoch: int, seconds: float = MEETING_SECONDS) -
     meet(deployment.me, source, target, gathering, seconds)
     if deployment.me == deployment.members[-1]:
         time.sleep(HEAD_START_SECONDS)
+    doorbell = Doorbell()
+    # Other backends open sockets on which nothing of a receive is ever to be seen.
+    listening = doorbell.listening() if deployment.backend == "ring" else contextlib.nullcontext()
     try:
-        with _bounded():
+        with _bounded(), listening:
             group = mx.distributed.init(strict=True, backend=deployment.backend)
     except (RuntimeError, ValueError) as error:
         peers = ", ".join(f"{m.host} ({m.address}:{m.link_port})" for m in {source, target})
@@ -83,7 +91,7 @@ def join(deployment: Deployment, epoch: int, seconds: float = MEETING_SECONDS) -
             f"the plan says rank {deployment.rank} of {len(deployment.members)}",
             "remove MLX_* variables from the environment of the hosts",
         )
-    return GroupWire(group, source, target, deployment.backend)
+    return GroupWire(group, source, target, deployment.backend, doorbell)
 
 
 def _environment(deployment: Deployment, epoch: int) -> None:

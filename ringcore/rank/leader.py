@@ -95,7 +95,9 @@ class Leader:
 
     def _collect(self) -> None:
         step, seconds = self._pipe.collect()
-        self._send(self._engine.acknowledge(step, seconds))
+        messages = self._engine.acknowledge(step, seconds)
+        self._issue()  # the other stages have work before anybody reads what this step brought
+        self._send(messages)
         self._moved = time.monotonic()
         self._report.stepped(in_flight=self._engine.in_flight, waited=self._pipe.waited)
 

@@ -24,7 +24,8 @@ there are log-probabilities of ``sequences`` tokens at once at most.
 
 One stream carries all communication, and each operation is evaluated by itself, apart from compute:
 MLX matches sends and receives by order alone, and on Metal a GPU that waits for a peer can meet the
-watchdog. A pending receive spins, so nobody sits in one while the ring is idle (parking).
+watchdog. A pending receive spins, so a rank sleeps until there is something to receive
+(`ringcore.rank.doorbell`), and nobody sits in one while the ring is idle (parking).
 """
 
 import time
