@@ -2,6 +2,8 @@
 
 from console.cluster.connect import SshConnector
 from console.cluster.operator import Operator, Progress
+from console.cluster.wheelhouse import Wheelhouse
+from console.demo.cache import user_cache
 from console.demo.hosts import EmbeddedHosts, hosts_root
 from console.ports import Emit
 from ringcore.spec.profile import Profile
@@ -9,7 +11,9 @@ from ringcore.spec.profile import Profile
 
 def operator_for(profile: Profile, emit: Emit) -> Operator:
     """The cluster of a profile. Connects to nothing yet. To be called in the event loop that will use it."""
-    return Operator(profile, SshConnector(EmbeddedHosts(hosts_root(profile.name))), emit, _demo_model)
+    wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
+    connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)))
+    return Operator(profile, connector, emit, _demo_model, wheelhouse)
 
 
 def open_console(profile: Profile, *, start: bool = False, ends_with_console: bool = False) -> int:
@@ -22,7 +26,6 @@ def open_console(profile: Profile, *, start: bool = False, ends_with_console: bo
 
 
 async def _demo_model(progress: Progress) -> str:
-    from console.demo.cache import user_cache
     from console.demo.model import demo_model
 
     return str(await demo_model(user_cache(), progress))

@@ -1,6 +1,6 @@
 """What the screen and the commands ask of a cluster: protocols and plain values, no SSH, no Textual."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,6 +10,18 @@ from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 
 Emit = Callable[[Recorded], None]
+Confirm = Callable[[str], Awaitable[bool]]  # a question to the operator; True is yes
+
+
+async def refuse(question: str) -> bool:
+    """The answer where nobody can be asked."""
+    return False
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """How hosts are made ready. ``offline``: they fetch nothing, packages are sent from here."""
+
+    offline: bool = False
 
 
 class ChatMessage(Struct, frozen=True):

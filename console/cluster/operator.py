@@ -8,20 +8,26 @@ import asyncio
 import os
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec import structs
+
 from console.chat import stream_chat
+from console.cluster.actions import Told
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import expanded, gather_facts
 from console.cluster.host import Host
 from console.cluster.model import read_card, ring_dtype, same_model
-from console.cluster.provision import Prepared, provision
-from console.cluster.steps import emit_for, host_step
+from console.cluster.prepare import Preparation, differs, listed, own_version
+from console.cluster.provision import Prepared
+from console.cluster.steps import emit_for, host_step, together
 from console.cluster.stop import purge_home, reap
+from console.cluster.versions import deployed_version
 from console.cluster.watch import Watch
-from console.ports import ChatDelta, ChatMessage, Emit
+from console.cluster.wheelhouse import Wheelhouse
+from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
 from ringcore.spec.events import HostStep, HostStepName
@@ -43,7 +49,8 @@ class Connector(Protocol):
 
 class Operator:
     """See `console.ports.Cluster`. ``environment`` is where memory overrides are looked up. ``make_model``
-    gives the folder of the demo model, made on first use."""
+    gives the folder of the demo model, made on first use. ``setup`` and ``confirm`` may be replaced before a
+    verb begins."""
 
     def __init__(
         self,
@@ -51,13 +58,17 @@ class Operator:
         connector: Connector,
         emit: Emit,
         make_model: MakeModel,
+        wheelhouse: Wheelhouse,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.profile = profile
         self.facts: dict[str, HostFacts] = {}
+        self.setup = Setup()
+        self.confirm: Confirm = refuse
         self._connector = connector
         self._emit = emit
         self._make_model = make_model
+        self._wheelhouse = wheelhouse
         self._environment = environment
         self._hosts: dict[str, Host] = {}
         self._prepared: dict[str, Prepared] = {}
@@ -79,14 +90,28 @@ class Operator:
 
     async def provision(self) -> None:
         await self.check()
-        await self._prepare()
+        preparation = self._preparation()
+        await self._prepare(preparation, await preparation.look(list(self._hosts.values())))
+
+    async def intended(self) -> dict[str, tuple[Told, ...]]:
+        """By host, what `provision` would do there; changes nothing."""
+        await self.check()
+        preparation = self._preparation()
+        problems = await preparation.look(list(self._hosts.values()))
+        preparation.leave()
+        _raise_first(problems)
+        return preparation.told()
 
     async def deploy(self) -> Plan:
         await self.check()
-        self._refuse_running()
+        agreed = await self._make_way()
         plan = await self._make_plan()
-        await self._prepare()
-        await self._deploy(plan)
+        preparation = self._preparation()
+        problems = await preparation.look(list(self._hosts.values()))
+        if not agreed:
+            problems += await preparation.agree(refuse if problems else self.confirm)
+        await self._prepare(preparation, problems)
+        await self._deploy(plan, preparation)
         return plan
 
     async def start(self) -> None:
@@ -162,13 +187,13 @@ class Operator:
         return host
 
     async def _reach_those_that_answer(self) -> list[MlxringError]:
-        problems = await _all(self._connected(options) for options in self.profile.hosts)
+        problems = await together(self._connected(options) for options in self.profile.hosts)
         order = [options.name for options in self.profile.hosts]
         self._hosts = dict(sorted(self._hosts.items(), key=lambda item: order.index(item[0])))
         return problems
 
     async def _over_hosts(self, act: Callable[[Host], Awaitable[object]]) -> list[MlxringError]:
-        return await _all(act(host) for host in self._hosts.values())
+        return await together(act(host) for host in self._hosts.values())
 
     async def _each(self, step: HostStepName, act: Callable[[Host], Awaitable[object]]) -> list[MlxringError]:
         async def one(host: Host) -> None:
@@ -180,21 +205,48 @@ class Operator:
     async def _read_facts(self, host: Host) -> None:
         self.facts[host.options.name] = await gather_facts(host)
 
-    def _refuse_running(self) -> None:
-        for options in self.profile.hosts:
-            if self.profile.name in self.facts[options.name].rings:
-                raise RingError(
-                    f"the ring {self.profile.name} already runs here",
-                    "open it with `mlxring PROFILE`, or end it with `mlxring down PROFILE`",
-                    host=options.name,
-                )
+    async def _make_way(self) -> bool:
+        """Refuses where the ring runs. True: another ringcore ran it, and the operator had it ended."""
+        ring = self.profile.name
+        running = [host for name, host in self._hosts.items() if ring in self.facts[name].rings]
+        if not running:
+            return False
+        found = {host.options.name: await deployed_version(host, ring) for host in running}
+        other = {
+            host.options.name: version
+            for host in running
+            if (version := found[host.options.name]) is not None and differs(version, host.options)
+        }
+        question = f"The ring {ring} runs, and {listed(other)}. End it and start it with {own_version()}?"
+        if other and await self.confirm(question):
+            await self.stop()
+            self.facts = {
+                name: structs.replace(facts, rings=tuple(other for other in facts.rings if other != ring))
+                for name, facts in self.facts.items()
+            }
+            return True
+        name, version = next(iter(other.items()), (running[0].options.name, None))
+        if version is None:
+            raise RingError(
+                f"the ring {ring} already runs here",
+                "open it with `mlxring PROFILE`, or end it with `mlxring down PROFILE`",
+                host=name,
+            )
+        raise RingError(
+            f"the ring {ring} already runs here with ringcore {version}; this console has {own_version()}",
+            "open it as it is with `mlxring PROFILE`, or put this console's in its place: "
+            "`mlxring up PROFILE --yes`",
+            host=name,
+        )
 
-    async def _prepare(self) -> None:
-        async def one(host: Host) -> None:
-            name = host.options.name
-            self._prepared[name] = await provision(host, self.facts[name], self._emit)
+    def _preparation(self) -> Preparation:
+        wheelhouse = self._wheelhouse if self.setup.offline else None
+        return Preparation(self.profile.name, self.facts, self._emit, wheelhouse)
 
-        _raise_first(await self._over_hosts(one))
+    async def _prepare(self, preparation: Preparation, problems: list[MlxringError]) -> None:
+        """Whatever can be made ready is, so that one bad host does not cost the others' time again."""
+        self._prepared, more = await preparation.do()
+        _raise_first(problems + more)
 
     async def _make_plan(self) -> Plan:
         facts = [self.facts[options.name] for options in self.profile.hosts]
@@ -226,7 +278,7 @@ class Operator:
         async with host_step(self._emit, leader, "weights"):
             return await self._make_model(progress)
 
-    async def _deploy(self, plan: Plan) -> None:
+    async def _deploy(self, plan: Plan, preparation: Preparation) -> None:
         paths = tuple(self._paths[options.name] for options in self.profile.hosts)
         secret = secrets.token_hex(32)
         copies = deployments(self.profile, plan, paths, uuid.uuid4().hex)
@@ -235,6 +287,7 @@ class Operator:
         async def one(host: Host) -> None:
             name = host.options.name
             await write_run(host, self._prepared[name], by_name[name], secret)
+            await preparation.remove_unused(host)
 
         _raise_first(await self._each("deploy", one))
 
@@ -242,18 +295,6 @@ class Operator:
         """After a start that failed: nothing of it stays running."""
         await self._watch.last_words()
         await self._over_hosts(lambda host: reap(host, self.profile.name))
-
-
-async def _all(acts: Iterable[Awaitable[object]]) -> list[MlxringError]:
-    """Run all to their end; the `MlxringError` of those that failed, in order. Other errors are raised."""
-    results = await asyncio.gather(*acts, return_exceptions=True)
-    problems: list[MlxringError] = []
-    for result in results:
-        if isinstance(result, MlxringError):
-            problems.append(result)
-        elif isinstance(result, BaseException):
-            raise result
-    return problems
 
 
 def _raise_first(problems: Sequence[MlxringError]) -> None:

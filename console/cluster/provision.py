@@ -99,6 +99,7 @@ class Provisioning:
         self._wheelhouse = wheelhouse
         self._lock = lock_text()
         self._archive: CodeArchive = code_archive()
+        self.options = host.options
         home = expanded(host.options.home or DEFAULT_HOME, facts.home).rstrip("/")
         lock = lock_hash(self._lock)
         self.places = Places(
