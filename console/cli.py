@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("what runs, where, how fast", "console.commands.status"),
     "logs": ("the logs of all ranks, merged by time", "console.commands.logs"),
     "chat": ("talk to the ring", "console.commands.chat"),
+    "key": ("the key that clients of the API send", "console.commands.key"),
     "bench": ("how fast the ring is, and how busy each stage", "console.commands.bench"),
 }
 

@@ -71,9 +71,10 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class Completions:
-    """The API at ``base_url``, a port on this machine. Use as ``async with``."""
+    """The API at ``base_url``, a port on this machine; ``key`` is sent where there is one. Use as
+    ``async with``."""
 
-    def __init__(self, base_url: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(self, base_url: str, *, key: str = "", silence_seconds: float = SILENCE_SECONDS) -> None:
         import httpx
 
         self._url = base_url
@@ -81,6 +82,7 @@ class Completions:
             base_url=base_url,
             trust_env=False,  # a proxy cannot reach this machine's loopback
             verify=False,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
             timeout=httpx.Timeout(CONNECT_SECONDS, read=silence_seconds, pool=None),
             limits=httpx.Limits(max_connections=None),
         )

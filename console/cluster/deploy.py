@@ -41,6 +41,10 @@ def deployments(
             model_path=path,
             api_bind=profile.api.bind,
             api_port=profile.api.port,
+            api_key=profile.api.asks_key,
+            api_origins=profile.api.origins,
+            api_tls_cert=profile.api.tls_cert,
+            api_tls_key=profile.api.tls_key,
             allow_unverified=profile.ring.allow_unverified,
         )
         for rank, path in enumerate(model_paths)

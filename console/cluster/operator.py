@@ -16,6 +16,7 @@ from msgspec import structs
 
 from console.chat import stream_chat
 from console.cluster.actions import Told
+from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import expanded, gather_facts
 from console.cluster.host import Host
@@ -158,10 +159,21 @@ class Operator:
     async def api(self) -> str:
         """Where the ring's HTTP API is on this machine: a port that SSH forwards to the leader."""
         leader = await self._connected(self.profile.leader)
-        return f"http://127.0.0.1:{await leader.forward(self.profile.api.port)}"
+        api = self.profile.api
+        return f"{api.scheme}://127.0.0.1:{await leader.forward(api.port)}"
+
+    async def api_key(self) -> str:
+        """What the API wants to hear; "" where it asks for nothing."""
+        if not self.profile.api.asks_key:
+            return ""
+        return await read_key(await self._connected(self.profile.leader), self.profile)
+
+    async def new_api_key(self) -> str:
+        """Replaces the key. A running ring goes on with the old one."""
+        return await write_key(await self._connected(self.profile.leader), self.profile)
 
     async def chat(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ChatDelta, None]:
-        stream = stream_chat(await self.api(), messages)
+        stream = stream_chat(await self.api(), messages, key=await self.api_key())
         try:
             async for delta in stream:
                 yield delta
@@ -286,6 +298,8 @@ class Operator:
 
         async def one(host: Host) -> None:
             name = host.options.name
+            if by_name[name].is_leader and self.profile.api.asks_key:
+                await have_key(host, self.profile)
             await write_run(host, self._prepared[name], by_name[name], secret)
             await preparation.remove_unused(host)
 

@@ -17,7 +17,9 @@ _LAUNCH = (
     EXPAND + 'run="$(expand "$1")/runs/$2"; shift 2; name=$1; shift; '
     '[ -x "$run/ringcore" ] || exit 44; exec "$run/ringcore" "$name" --run "$run" "$@"'
 )
-NOT_DEPLOYED = 44  # exit status of a launch where no launcher is
+NOT_DEPLOYED = 44  # exit status where no launcher is, or no such file
+# $1 home, $2 ring, $3 the file's name
+_READ = EXPAND + 'file="$(expand "$1")/runs/$2/$3"; [ -e "$file" ] || exit 44; exec cat "$file"'
 _PURGE = (
     EXPAND + 'home=$(expand "$1"); [ -d "$home" ] || exit 0; '
     f'[ -f "$home/{MARKER}" ] || exit 45; '
@@ -29,6 +31,16 @@ NOT_OURS = 45  # exit status of a purge of a folder without our marker
 def launch(home: str, ring: str, process: str, *arguments: str) -> list[str]:
     """argv that runs ``ringcore PROCESS --run <run folder>`` of a deployed ring."""
     return ["/bin/sh", "-c", _LAUNCH, "sh", home or DEFAULT_HOME, ring, process, *arguments]
+
+
+def read_run_file(home: str, ring: str, name: str) -> list[str]:
+    """argv that prints a file of a ring's run folder; ends with `NOT_DEPLOYED` where there is none."""
+    return ["/bin/sh", "-c", _READ, "sh", home or DEFAULT_HOME, ring, name]
+
+
+def show_home(home: str) -> list[str]:
+    """argv that prints the full path of ``home``."""
+    return ["/bin/sh", "-c", EXPAND + 'expand "$1"', "sh", home or DEFAULT_HOME]
 
 
 def purge(home: str) -> list[str]:

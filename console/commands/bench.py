@@ -113,7 +113,7 @@ async def _measure(
 ) -> Bench:
     state = session.state
     found: list[Level] = []
-    async with Completions(await session.operator.api()) as api:
+    async with Completions(await session.operator.api(), key=await session.operator.api_key()) as api:
         prompts = Prompts(await api.vocabulary())
         _progress("warming up")
         before = stages.before()

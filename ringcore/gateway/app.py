@@ -1,16 +1,19 @@
 """The HTTP routes: bodies in, answers, streams or errors out. Knows nothing of sockets or processes."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ringcore.gateway import chat, completions
+from ringcore.gateway.access import Access
 from ringcore.gateway.control import Control
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, answer_fault
@@ -31,8 +34,16 @@ _Stream = Callable[[Answer, str, bool], AsyncGenerator[Mapping[str, Any]]]
 _CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
 
 
-def make_app(model: str, engine: Engine, generator: Generator, control: Control) -> Starlette:
-    """``model`` is the name that answers carry."""
+def make_app(
+    model: str,
+    engine: Engine,
+    generator: Generator,
+    control: Control,
+    *,
+    key: str = "",
+    origins: Sequence[str] = (),
+) -> Starlette:
+    """``model`` is the name that answers carry. ``key`` and ``origins``: see `Access`."""
     entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
 
     async def health(_request: Request) -> Response:
@@ -84,8 +95,19 @@ def make_app(model: str, engine: Engine, generator: Generator, control: Control)
             Route("/health", health),
             Route("/health/live", live),
         ],
+        middleware=[*_cors(origins), Middleware(Access, key=key, origins=origins)],
         exception_handlers={ApiFault: answer_fault, HTTPException: _answer_http, Exception: broken},
     )  # fmt: skip
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    """Off unless pages are named."""
+    if not origins:
+        return []
+    methods = ["GET", "POST", "DELETE"]
+    return [
+        Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=methods, allow_headers=["*"])
+    ]
 
 
 async def _body(request: Request) -> bytes:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Generator as Yields
 from pathlib import Path
 
@@ -19,23 +20,33 @@ from ringcore.gateway.generate import Generator
 from ringcore.gateway.ledger import Ledger
 from ringcore.gateway.text import Text
 from ringcore.spec.control import GatewayReady
-from ringcore.spec.deployment import ENGINE_SOCKET, Deployment
+from ringcore.spec.deployment import API_KEY_FILE, ENGINE_SOCKET, Deployment
 from ringcore.spec.errors import RingError
 
 _GRACE_SECONDS = 2
+_LEAST_KEY = 16  # characters
 
 
 async def serve(deployment: Deployment, control: Control) -> None:
     """Returns after `Quit` (or SIGTERM). Raises `RingError` when the port is not to be had, `PlanError`
     when the tokenizer is not, ``OSError`` when the run directory is not writable."""
-    listener = _bind(deployment.api_bind, deployment.api_port)
+    key = _key(deployment)
+    certificate = _certificate(deployment)
+    listeners = _listen(deployment.api_bind, deployment.api_port)
     engine = Engine(Path(ENGINE_SOCKET), control.say)
     try:
         # First the door, then the furniture: rank 0 may come while the tokenizer is still loading.
         await engine.listen()
         ledger = Ledger(engine, control.report)
         text = await asyncio.to_thread(Text.load, Path(deployment.model_path))
-        app = make_app(deployment.model_name, engine, Generator(engine, ledger, text), control)
+        app = make_app(
+            deployment.model_name,
+            engine,
+            Generator(engine, ledger, text),
+            control,
+            key=key,
+            origins=deployment.api_origins,
+        )
         server = _Server(
             uvicorn.Config(
                 app,
@@ -44,17 +55,22 @@ async def serve(deployment: Deployment, control: Control) -> None:
                 lifespan="off",
                 ws="none",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                ssl_certfile=certificate and certificate[0],
+                ssl_keyfile=certificate and certificate[1],
             ),
             control,
         )
-        await _until_quit(server, listener, engine, control)
+        await _until_quit(server, listeners, engine, control)
     finally:
         await engine.close()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-async def _until_quit(server: "_Server", listener: socket.socket, engine: Engine, control: Control) -> None:
-    serving = asyncio.create_task(server.serve([listener]), name="http")
+async def _until_quit(
+    server: "_Server", listeners: list[socket.socket], engine: Engine, control: Control
+) -> None:
+    serving = asyncio.create_task(server.serve(listeners), name="http")
     quitting = asyncio.create_task(control.quit.wait(), name="quit")
     await asyncio.wait({serving, quitting}, return_when=asyncio.FIRST_COMPLETED)
     quitting.cancel()
@@ -82,7 +98,48 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets
-        self._control.report(GatewayReady(url=_url(sockets[0])))
+        self._control.report(GatewayReady(url=_url(sockets[0], "https" if self.config.is_ssl else "http")))
+
+
+def _key(deployment: Deployment) -> str:
+    """What clients must send; "" where nothing is asked for."""
+    if not deployment.api_key:
+        return ""
+    try:
+        key = Path(API_KEY_FILE).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        key = ""
+    if len(key) < _LEAST_KEY:
+        raise RingError("the API must ask for a key, and there is none", "deploy again")
+    return key
+
+
+def _certificate(deployment: Deployment) -> tuple[str, str] | None:
+    """The files, tried out: uvicorn would end in a traceback, or ask for a password."""
+    if not deployment.api_tls_cert:
+        return None
+    files = tuple(str(Path(p).expanduser()) for p in (deployment.api_tls_cert, deployment.api_tls_key))
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files, password="")
+    except OSError as error:  # ssl.SSLError is one
+        raise RingError(
+            f"the API's certificate {files[0]} with the key {files[1]} cannot be used: "
+            f"{error.strerror or error}",
+            "tls_cert and tls_key under [api] name PEM files on the leader's host, the key with no password",
+        ) from error
+    return files[0], files[1]
+
+
+def _listen(address: str, port: int) -> list[socket.socket]:
+    """At ``address``, and on loopback too: that is where SSH forwards the console's chat to."""
+    first = _bind(address, port)
+    if address in ("127.0.0.1", "0.0.0.0", "::"):
+        return [first]
+    try:
+        return [first, _bind("127.0.0.1", first.getsockname()[1])]
+    except RingError:
+        first.close()
+        raise
 
 
 def _bind(address: str, port: int) -> socket.socket:
@@ -101,9 +158,9 @@ def _bind(address: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     address, port = listener.getsockname()[:2]
     reach = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
         address, f"[{address}]" if ":" in address else address
     )
-    return f"http://{reach}:{port}"
+    return f"{scheme}://{reach}:{port}"

@@ -5,7 +5,7 @@ Layout of a host's ``home`` (``~/.mlxring`` unless the profile says otherwise)::
     marker                      says that this folder is ours (purge looks for it)
     venv-<lock hash>/           interpreter and packages
     code-<hash>/ringcore/       ringcore as the console has it
-    runs/<ring>/                deployment.json secret(0600) agent.sock engine.sock agent.pid
+    runs/<ring>/                deployment.json secret(0600) api.key(0600) agent.sock engine.sock agent.pid
                                 events.jsonl rank-<n>.log agent.log gateway.log
 """
 
@@ -16,6 +16,7 @@ from ringcore.spec.plan import Plan
 MARKER = "mlxring-home"
 DEPLOYMENT_FILE = "deployment.json"
 SECRET_FILE = "secret"
+API_KEY_FILE = "api.key"  # on the leader, 0600; kept from one deployment to the next
 AGENT_SOCKET = "agent.sock"
 ENGINE_SOCKET = "engine.sock"
 PID_FILE = "agent.pid"
@@ -50,6 +51,10 @@ class Deployment(Struct, frozen=True, kw_only=True):
     model_path: str
     api_bind: str
     api_port: int
+    api_key: bool = False  # clients must send what is in `API_KEY_FILE`
+    api_origins: tuple[str, ...] = ()
+    api_tls_cert: str = ""  # ``~`` is the leader's home
+    api_tls_key: str = ""
     allow_unverified: bool = False  # as the profile says
 
     @property

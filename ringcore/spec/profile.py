@@ -3,6 +3,7 @@
 The limits of each key stand here, in its type; `profile_schema` reads them from it.
 """
 
+import ipaddress
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -43,10 +44,35 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[api]``: where the gateway listens on the leader's host."""
+    """``[api]``: where the gateway listens on the leader's host, and who may ask.
+
+    ``key`` says when a key is asked for: "auto" whenever ``bind`` is not loopback. ``origins`` are the
+    web pages whose scripts may call the API (CORS). ``tls_cert`` and ``tls_key`` are PEM files on the
+    leader's host.
+    """
 
     port: Port = 8100
     bind: str = "127.0.0.1"
+    key: Literal["auto", "always", "never"] = "auto"
+    origins: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @property
+    def only_here(self) -> bool:
+        """Nobody beyond the leader's host reaches it."""
+        try:
+            return ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def asks_key(self) -> bool:
+        return self.key == "always" or (self.key == "auto" and not self.only_here)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_cert else "http"
 
 
 class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

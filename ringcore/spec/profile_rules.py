@@ -11,6 +11,7 @@ from ringcore.spec.profile import DEMO_MODEL, LOCAL, HostOptions, Profile
 from ringcore.spec.profile_schema import Problem, shown
 
 _SSH = re.compile(r"(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9][A-Za-z0-9._-]*)(?::([0-9]{1,5}))?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-fA-F:]+\](?::[0-9]{1,5})?")
 _SSH_FORM = '[user@]host[:port] of letters, digits, "-", "_" and ".", or "local"'
 
 
@@ -174,13 +175,43 @@ def _ring(profile: Profile) -> Iterator[Problem]:
 
 def _api(profile: Profile) -> Iterator[Problem]:
     api, first, last = profile.api, profile.ring.port, profile.ring.port + len(profile.hosts)
-    if not is_loopback(api.bind):
+    if not _is_address(api.bind):
         yield Problem(
             key="api.bind",
             found=shown(api.bind),
-            expected="a loopback address: the API asks for no key, so nobody else may reach it",
-            remedy='write "127.0.0.1" and forward the port, as in `ssh -L 8100:127.0.0.1:8100 leader`',
+            expected="an address of the leader's host in numbers",
+            remedy='write "127.0.0.1", the address of one interface, or "0.0.0.0" for all of them',
         )
+    elif api.key == "never" and not api.only_here:
+        yield Problem(
+            key="api.key",
+            found=f'"never" with api.bind {shown(api.bind)}, which others can reach',
+            expected="a key whenever bind is not loopback",
+            remedy='remove the key (`mlxring key` shows what clients send), or write bind = "127.0.0.1"',
+        )
+    for index, origin in enumerate(api.origins):
+        if not _ORIGIN.fullmatch(origin):
+            yield Problem(
+                key=f"api.origins[{index}]",
+                found=shown(origin),
+                expected="scheme, host and port of a page, as browsers send them",
+                remedy='write it like "https://chat.example.org" or "http://localhost:3000", no path',
+            )
+    if bool(api.tls_cert) != bool(api.tls_key):
+        yield Problem(
+            key="api.tls_key" if api.tls_cert else "api.tls_cert",
+            found="nothing",
+            expected="certificate and key together, both PEM files on the leader's host",
+            remedy="add the other one, or remove both",
+        )
+    for key, value in (("tls_cert", api.tls_cert), ("tls_key", api.tls_key)):
+        if value and not _is_path(value):
+            yield Problem(
+                key=f"api.{key}",
+                found=shown(value),
+                expected="an absolute path on the leader's host, or ~/...",
+                remedy=_path_remedy(value),
+            )
     if first <= api.port <= last:
         free = last + 1 if last < 65535 else first - 1
         yield Problem(
@@ -189,6 +220,13 @@ def _api(profile: Profile) -> Iterator[Problem]:
             expected=f"a port outside the ring's own, {first}..{last}",
             remedy=f"write {free}, or move ring.port",
         )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return not ipaddress.ip_address(text).is_multicast
+    except ValueError:
+        return False
 
 
 def _is_path(path: str) -> bool:

@@ -85,7 +85,7 @@ _WRONG: Any = object()
 
 def _value(kind: Any, value: Any, at: str, problems: list[Problem]) -> Any:
     """The value as the type wants it, or ``_WRONG`` after noting why."""
-    bare = kind.type if isinstance(kind, inspect.Metadata) else kind
+    bare = _bare(kind)
     if isinstance(bare, inspect.StructType) and isinstance(value, dict):
         return _struct(bare, value, at, problems)
     if isinstance(bare, inspect.VarTupleType) and isinstance(value, list):
@@ -183,7 +183,8 @@ def _correction(kind: Any, value: Any) -> str:
     if isinstance(kind, inspect.VarTupleType):
         if isinstance(kind.item_type, inspect.StructType):
             return "start each of them with a line [[hosts]]"
-        return "write a list such as [9, 9, 9]"
+        numbers = isinstance(_bare(kind.item_type), inspect.IntType)
+        return "write a list such as " + ("[9, 9, 9]" if numbers else '["one", "two"]')
     if isinstance(kind, inspect.StructType):
         return "start it with a line such as [ring], or [[hosts]] for a host"
     if not isinstance(value, str):
@@ -193,6 +194,10 @@ def _correction(kind: Any, value: Any) -> str:
     fixed = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-._")[:40].strip("-._")
     named = isinstance(kind, inspect.StrType) and kind.pattern is not None
     return f'write "{fixed or "mini1"}"' if named else "remove the control characters"
+
+
+def _bare(kind: Any) -> Any:
+    return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
 def _unknown(key: str, where: str, known: Sequence[str]) -> Problem:

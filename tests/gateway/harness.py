@@ -24,7 +24,7 @@ import msgspec
 from tokenizers import Tokenizer
 
 from ringcore.spec.control import ChildToAgent, Fatal, GatewayReady, Quit, Say, child_to_agent, line
-from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment, Member
+from ringcore.spec.deployment import API_KEY_FILE, DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment, Member
 from ringcore.spec.engine import (
     Cancel,
     EngineToGateway,
@@ -52,9 +52,19 @@ _M = TypeVar("_M")
 class GatewayProcess:
     """``messages`` is all that it has said to its agent."""
 
-    def __init__(self, model: Path, *, port: int | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        port: int | None = None,
+        folder: Path | None = None,
+        api_key: str = "",
+        **options: Any,
+    ) -> None:
+        """``api_key`` is asked for where there is one; ``options`` are more of the deployment's fields."""
         self.port = free_ports(1)[0] if port is None else port
-        self.url = f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "api_tls_cert" in options else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.folder = folder or Path(tempfile.mkdtemp(prefix="gw-"))
         self.messages: list[ChildToAgent] = []
         self._model = model
@@ -63,8 +73,11 @@ class GatewayProcess:
         deployment = Deployment(
             ring="test", run_id="1", rank=0, plan=make_plan([1, 1]),
             members=(Member(rank=0, host="h0", address="127.0.0.1", link_port=1),), control_port=0,
-            backend="ring", model_name=MODEL, model_path=str(model), api_bind="127.0.0.1", api_port=self.port,
+            backend="ring", model_name=MODEL, model_path=str(model), api_port=self.port,
+            **{"api_bind": "127.0.0.1", "api_key": bool(api_key), **options},
         )  # fmt: skip
+        if api_key:
+            (self.folder / API_KEY_FILE).write_text(api_key)
         (self.folder / DEPLOYMENT_FILE).write_bytes(msgspec.json.encode(deployment))
         self.log = self.folder / "gateway.log"
         with self.log.open("wb") as log, theirs:

@@ -101,7 +101,7 @@ async def test_quit_does_not_wait_for_a_client_that_reads_nothing(model: Path) -
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect(("127.0.0.1", gateway.port))
         body = b'{"messages": [{"role": "user", "content": "slow"}], "stream": true}'
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         stalled.sendall(head % len(body) + body)
         submit = await rank.submit()
         rank.send(Started(id=submit.id))

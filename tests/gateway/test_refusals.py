@@ -178,7 +178,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(
     client: httpx.AsyncClient, rank: FakeRank, gateway: GatewayProcess
 ) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port)) as half:
-        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
     asking = asyncio.create_task(client.post(CHAT, json=chat("whole")))
     submit = await rank.submit()
     assert "whole" in rank.prompt(submit)

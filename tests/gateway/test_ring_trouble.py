@@ -224,7 +224,7 @@ async def test_a_client_that_does_not_read_does_not_stop_the_others(
     body = b'{"messages": [{"role": "user", "content": "slow"}], "stream": true}'
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         slow.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
             % (len(body), body)
         )
         one = await rank.submit()

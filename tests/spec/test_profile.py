@@ -125,12 +125,37 @@ WRONG = {
         "outside the ring's own, 7600..7601",
         "write 7602",
     ),
-    "api open to all": (
-        f'{HEAD}[api]\nbind = "0.0.0.0"\n{HOST}',
+    "api open to all without a key": (
+        f'{HEAD}[api]\nbind = "0.0.0.0"\nkey = "never"\n{HOST}',
+        "api.key",
+        "a key whenever bind is not loopback",
+        'bind = "127.0.0.1"',
+    ),
+    "api bound to a name": (
+        f'{HEAD}[api]\nbind = "mini1"\n{HOST}',
         "api.bind",
-        "a loopback address",
+        "an address of the leader's host in numbers",
         'write "127.0.0.1"',
     ),
+    "api with half a certificate": (
+        f'{HEAD}[api]\ntls_cert = "/c.pem"\n{HOST}',
+        "api.tls_key",
+        "together",
+        "remove both",
+    ),
+    "api with a certificate nowhere": (
+        f'{HEAD}[api]\ntls_cert = "c.pem"\ntls_key = "/k.pem"\n{HOST}',
+        "api.tls_cert",
+        "an absolute path",
+        "c.pem",
+    ),
+    "api with a page's path": (
+        f'{HEAD}[api]\norigins = ["https://a.example/chat"]\n{HOST}',
+        "api.origins[0]",
+        "as browsers send them",
+        "no path",
+    ),
+    "api with any page": (f'{HEAD}[api]\norigins = "*"\n{HOST}', "api.origins", "a list", '["one", "two"]'),
     "host without ssh": (
         HEAD + '[[hosts]]\nname = "a"\naddress = "10.0.0.1"\n',
         "hosts[0].ssh",
@@ -243,6 +268,11 @@ dtype = "bfloat16"
 prefill_chunk = 128
 [api]
 port = 9100
+bind = "192.168.5.1"
+key = "always"
+origins = ["https://chat.example.org", "http://localhost:3000"]
+tls_cert = "~/cert.pem"
+tls_key = "/etc/ssl/key.pem"
 {host(memory='"1536 MiB"', python='"/usr/bin/python3"', home='"~/ring"', model='"/other"')}
 {SECOND}"""
 
@@ -257,6 +287,24 @@ def test_a_profile_written_and_read_again_is_the_same(text: str) -> None:
 def test_what_is_written_is_what_was_set_and_no_default() -> None:
     assert to_toml_data(read(HEAD + HOST)) == tomllib.loads(HEAD + HOST)
     assert to_toml_data(read(FULL)) == tomllib.loads(FULL)
+
+
+@pytest.mark.parametrize(
+    ("api", "asks"),
+    [
+        ("", False),
+        ('bind = "::1"', False),
+        ('bind = "0.0.0.0"', True),
+        ('bind = "::"', True),
+        ('bind = "192.168.5.1"', True),
+        ('key = "always"', True),
+        ('key = "never"', False),
+    ],
+)
+def test_a_key_is_asked_for_when_others_can_reach_the_api_or_the_profile_says_so(
+    api: str, asks: bool
+) -> None:
+    assert read(f"{HEAD}[api]\n{api}\n{HOST}").api.asks_key is asks
 
 
 def test_memory_is_written_with_its_unit() -> None:

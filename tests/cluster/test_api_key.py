@@ -1,0 +1,35 @@
+"""The API's key on a real host: made once, readable by its owner alone, replaced when asked."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from console.cluster.api_key import have_key, read_key, write_key
+from console.cluster.ssh import SshHost
+from ringcore.spec.errors import NotRunning
+from ringcore.spec.profile import HostOptions, Profile
+
+PROFILE = Profile(name="t", model="/m", hosts=(HostOptions(name="a", ssh="local", address="127.0.0.1"),))
+
+
+async def test_it_is_made_once_and_kept_and_only_its_owner_can_read_it(host: SshHost, tmp_path: Path) -> None:
+    await have_key(host, PROFILE)
+    key = await read_key(host, PROFILE)
+    await have_key(host, PROFILE)
+    assert await read_key(host, PROFILE) == key
+    assert len(key) > 40
+    (file,) = tmp_path.rglob("runs/t/api.key")
+    assert file.read_text() == key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_new_one_replaces_it(host: SshHost) -> None:
+    await have_key(host, PROFILE)
+    before = await read_key(host, PROFILE)
+    assert await write_key(host, PROFILE) == await read_key(host, PROFILE) != before
+
+
+async def test_a_ring_that_was_never_deployed_has_none_and_that_is_told(host: SshHost) -> None:
+    with pytest.raises(NotRunning, match="no API key yet"):
+        await read_key(host, PROFILE)
