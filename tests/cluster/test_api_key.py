@@ -1,6 +1,7 @@
 """The API's key on a real host: made once, readable by its owner alone, replaced when asked."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,17 @@ from ringcore.spec.profile import HostOptions, Profile
 PROFILE = Profile(name="t", model="/m", hosts=(HostOptions(name="a", ssh="local", address="127.0.0.1"),))
 
 
+def found(home: Path) -> Iterator[Path]:
+    yield from home.rglob("runs/t/api.key")
+
+
 async def test_it_is_made_once_and_kept_and_only_its_owner_can_read_it(host: SshHost, tmp_path: Path) -> None:
     await have_key(host, PROFILE)
     key = await read_key(host, PROFILE)
     await have_key(host, PROFILE)
     assert await read_key(host, PROFILE) == key
     assert len(key) > 40
-    (file,) = tmp_path.rglob("runs/t/api.key")
+    (file,) = list(found(tmp_path))
     assert file.read_text() == key
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
