@@ -1,26 +1,45 @@
 """Joins cluster, demo and screen; nothing else imports all three."""
 
+from console.cluster.answers import Answers
 from console.cluster.connect import SshConnector
 from console.cluster.operator import Operator, Progress
 from console.cluster.wheelhouse import Wheelhouse
 from console.demo.cache import user_cache
 from console.demo.hosts import EmbeddedHosts, hosts_root
-from console.ports import Emit
+from console.ports import Asker, Emit
 from ringcore.spec.profile import Profile
 
 
-def operator_for(profile: Profile, emit: Emit) -> Operator:
-    """The cluster of a profile. Connects to nothing yet. To be called in the event loop that will use it."""
+def operator_for(
+    profile: Profile, emit: Emit, asker: Asker | None = None, *, accept_new_host_keys: bool = False
+) -> Operator:
+    """The cluster of a profile. Connects to nothing yet. To be called in the event loop that will use it.
+
+    ``asker`` None: nobody can be asked when a login needs an answer.
+    """
+    answers = Answers(asker, accept_new_host_keys=accept_new_host_keys)
+    connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers)
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
-    connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)))
     return Operator(profile, connector, emit, _demo_model, wheelhouse)
 
 
-def open_console(profile: Profile, *, start: bool = False, ends_with_console: bool = False) -> int:
+def open_console(
+    profile: Profile,
+    *,
+    start: bool = False,
+    ends_with_console: bool = False,
+    accept_new_host_keys: bool = False,
+) -> int:
     """Run the screen until the operator leaves. Its exit code."""
     from console.screen.app import ConsoleApp
+    from console.screen.asking import ScreenAsker
 
-    app = ConsoleApp(lambda emit: operator_for(profile, emit), start=start, quit_stops_ring=ends_with_console)
+    asker = ScreenAsker()
+
+    def cluster(emit: Emit) -> Operator:
+        return operator_for(profile, emit, asker, accept_new_host_keys=accept_new_host_keys)
+
+    app = asker.app = ConsoleApp(cluster, start=start, quit_stops_ring=ends_with_console)
     app.run()
     return app.return_code or 0
 

@@ -1,7 +1,7 @@
 """What the screen and the commands ask of a cluster: protocols and plain values, no SSH, no Textual."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -41,6 +41,41 @@ class ChatDelta(Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     first_token_seconds: float = 0.0
     tokens_per_second: float = 0.0
+
+
+class HostKeyShown(Struct, frozen=True, kw_only=True):
+    """A server's key that nobody has vouched for yet. ``server`` is written as known_hosts names it."""
+
+    host: str  # of the profile
+    server: str
+    algorithm: str
+    fingerprint: str
+
+
+class SecretWanted(Struct, frozen=True, kw_only=True):
+    """What a login needs to be told. ``of``: the key's file, or ``user@server``. ``prompt`` is the server's
+    own question (kind "answer"), raw; ``echo``: it may be seen while it is typed. ``again``: the last one
+    was wrong."""
+
+    host: str
+    kind: Literal["passphrase", "password", "answer"]
+    of: str
+    prompt: str = ""
+    echo: bool = False
+    again: bool = False
+
+
+class Asker(Protocol):
+    """Whoever can ask the operator: a terminal or the screen. One question at a time; may be cancelled.
+    Logs no answer and keeps none."""
+
+    async def trust(self, shown: HostKeyShown) -> bool:
+        """Is this the host's key? True writes it into known_hosts."""
+        ...
+
+    async def secret(self, wanted: SecretWanted) -> str | None:
+        """None when the operator has no answer; it is not asked again then."""
+        ...
 
 
 class Cluster(Protocol):

@@ -1,13 +1,17 @@
 """Opens the connection of each host of a profile: SSH, or whoever provides the ``local`` ones."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from console.cluster.answers import Answers
 from console.cluster.host import Host
 from console.cluster.ssh import connect
 from console.cluster.target import Target
 from ringcore.spec.errors import HostError, MlxringError
 from ringcore.spec.profile import LOCAL, HostOptions
+
+_AT_ONCE = 8  # a jump host's sshd turns some away when ten have not logged in yet (MaxStartups)
 
 
 class LocalHosts(Protocol):
@@ -21,13 +25,20 @@ class LocalHosts(Protocol):
 class SshConnector:
     """One connection for each call of `connect`. Closing it ends the local hosts' servers."""
 
-    def __init__(self, local: LocalHosts | None = None) -> None:
+    def __init__(self, local: LocalHosts | None = None, answers: Answers | None = None) -> None:
         self._local = local
+        self._answers = answers or Answers()
+        self._logins = asyncio.Semaphore(_AT_ONCE)
 
     async def connect(self, options: HostOptions) -> Host:
-        """Raises `HostError` within 5 s, with the cause and the remedy."""
+        """Raises `HostError` with the cause and the remedy. No phase of a login takes over 10 s, but for what
+        the operator is asked meanwhile."""
+        async with self._logins:
+            return await self._connect(options)
+
+    async def _connect(self, options: HostOptions) -> Host:
         if options.ssh != LOCAL:
-            return await connect(options)
+            return await connect(options, answers=self._answers)
         if self._local is None:
             raise HostError(
                 "local hosts are not served here", "name the host as [user@]host[:port]", host=options.name
@@ -35,6 +46,7 @@ class SshConnector:
         return await connect(options, await self._local.target(options))
 
     async def close(self) -> None:
+        self._answers.forget()
         if self._local is not None:
             await self._local.close()
 
@@ -43,7 +55,6 @@ async def connect_all(
     connector: SshConnector, hosts: Sequence[HostOptions]
 ) -> tuple[dict[str, Host], dict[str, MlxringError]]:
     """All at once: connections and failures by host name, in the order of ``hosts``."""
-    import asyncio
 
     async def one(options: HostOptions) -> Host | MlxringError:
         try:

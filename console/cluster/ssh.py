@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from console.cluster.answers import Answers
 from console.cluster.host import Attached, Completed
 from console.cluster.quoting import framed_command
-from console.cluster.target import Target, parse_target
+from console.cluster.target import Patience, Target, parse_target
 from ringcore.spec.errors import HostError
 from ringcore.spec.profile import HostOptions
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from console.cluster.ssh_process import RemoteProcess
 
-CONNECT_SECONDS = 4.0  # TCP, key exchange and login together
+PATIENCE = Patience(connect=4.0, exchange=5.0, login=10.0)
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
 
 # $1 path, $2 mode, $3 bytes: a connection that breaks half-way must not leave a short file under the name
@@ -38,13 +39,19 @@ chmod "$2" "$new" && { sync "$new" 2>/dev/null || sync; } && mv -f -- "$new" "$1
 
 
 async def connect(
-    options: HostOptions, target: Target | None = None, *, timeout: float = CONNECT_SECONDS
+    options: HostOptions,
+    target: Target | None = None,
+    *,
+    answers: Answers | None = None,
+    patience: Patience = PATIENCE,
 ) -> "SshHost":
-    """Log in at ``target`` (by default where ``options.ssh`` says). Raises `HostError` within ``timeout``."""
+    """Log in at ``target`` (by default where ``options.ssh`` says). Raises `HostError`.
+
+    What the operator must be asked is asked through ``answers``."""
     target = target or parse_target(options)
     from console.cluster.ssh_login import login
 
-    return SshHost(options, await login(options.name, target, timeout))
+    return SshHost(options, await login(options.name, target, answers or Answers(), patience))
 
 
 class SshHost:

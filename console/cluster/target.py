@@ -1,9 +1,23 @@
-"""Where a host's SSH server is and how it is known: the profile's ``[user@]host[:port]`` as a value."""
+"""Where a host's SSH server is, how it is known and how long it may take: the profile's
+``[user@]host[:port]`` as a value."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ringcore.spec.errors import HostError
 from ringcore.spec.profile import HostOptions
+
+# what a shell would read as its own; names like these reach commands of ~/.ssh/config (ProxyCommand, Match)
+_SHELLS_OWN = frozenset("'\"`$\\;&<>|(){}*?~#!")
+
+
+class Patience(NamedTuple):
+    """Seconds for each phase: until the server takes the connection, until keys are exchanged, until it has
+    let us in (a server may look up names and wait after a refusal)."""
+
+    connect: float
+    exchange: float
+    login: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +60,9 @@ def parse_place(text: str, name: str) -> Target:
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         sound = False
     # a leading dash would be an option to anyone who pastes it behind `ssh`
-    if not sound or not host or host.startswith("-") or (at and not user) or any(c.isspace() for c in host):
+    if not sound or not host or (at and not user) or text.startswith("-") or host.startswith("-"):
+        sound = False
+    if not sound or any(c in _SHELLS_OWN or c.isspace() or not c.isprintable() for c in text):
         raise HostError(
             f"{text!r} does not name an SSH server",
             "write hosts.ssh as [user@]host[:port], or local",

@@ -14,4 +14,8 @@ def run(arguments: argparse.Namespace) -> int:
     from console.compose import open_console
     from ringcore.spec.profile_file import load_profile
 
-    return open_console(load_profile(arguments.profile), start=arguments.start)
+    return open_console(
+        load_profile(arguments.profile),
+        start=arguments.start,
+        accept_new_host_keys=arguments.accept_new_host_keys,
+    )

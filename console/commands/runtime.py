@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 def configure_profile(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
     """The PROFILE argument and, where the command answers something, ``--json``."""
     parser.add_argument("profile", type=Path, metavar="PROFILE", help="the ring's TOML file")
+    parser.add_argument(
+        "--accept-new-host-keys",
+        action="store_true",
+        help="trust and keep the keys of hosts met for the first time, unasked",
+    )
     if json:
         parser.add_argument("--json", action="store_true", help="the answer as JSON on stdout")
 
@@ -27,8 +32,11 @@ def configure_profile(parser: argparse.ArgumentParser, *, json: bool = True) -> 
 class Session:
     """One command over one cluster. ``state`` is reduced from every event that came by."""
 
-    def __init__(self, profile: "Profile", *, quiet: bool = False) -> None:
+    def __init__(
+        self, profile: "Profile", *, quiet: bool = False, accept_new_host_keys: bool = False
+    ) -> None:
         self.profile = profile
+        self.accept_new_host_keys = accept_new_host_keys
         self.state: ClusterState = initial(profile)
         self.watchers: list[Callable[[Recorded], None]] = [] if quiet else [Progress()]
         self.operator: Operator
@@ -68,19 +76,27 @@ def with_cluster(
     """Load the profile, connect nothing yet, run ``act``, close the connections. Its exit code."""
     from ringcore.spec.profile_file import load_profile
 
-    return run_session(Session(load_profile(arguments.profile), quiet=quiet), act)
+    profile = load_profile(arguments.profile)
+    accept = bool(arguments.accept_new_host_keys)
+    return run_session(Session(profile, quiet=quiet, accept_new_host_keys=accept), act)
 
 
 def run_session(session: Session, act: Callable[[Session], Awaitable[int]]) -> int:
     """`with_cluster` for a profile that is already there. SIGTERM ends it as ctrl+c does."""
 
     async def main() -> int:
+        from console.commands.terminal import terminal
         from console.compose import operator_for
 
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        session.operator = operator_for(session.profile, session.emit)
+        session.operator = operator_for(
+            session.profile,
+            session.emit,
+            terminal(),
+            accept_new_host_keys=session.accept_new_host_keys,
+        )
         try:
             return await act(session)
         finally:

@@ -14,7 +14,7 @@ import pytest
 
 from console.cluster.connect import SshConnector, connect_all
 from console.cluster.ssh import SshHost, connect
-from console.cluster.target import Target
+from console.cluster.target import Patience, Target
 from console.demo.hosts import EmbeddedHosts
 from console.demo.server import EmbeddedServer
 from ringcore.spec.errors import Failure, HostError
@@ -31,7 +31,7 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
 async def failure_of(target: Target, timeout: float = 4) -> Failure:
     began = time.monotonic()
     with pytest.raises(HostError) as caught:
-        await connect(options(), target, timeout=timeout)
+        await connect(options(), target, patience=Patience(timeout, timeout, timeout))
     assert time.monotonic() - began < timeout + 1
     failure = caught.value.failure
     assert failure.host == "h1" and failure.remedy and failure.exit_code == 3
@@ -97,7 +97,7 @@ async def test_somebody_accepts_and_says_nothing() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         failure = await failure_of(nobody(silent.getsockname()[1]), timeout=0.5)
-    assert "took the connection but did not finish an SSH login" in failure.cause
+    assert "took the connection but did not finish an SSH key exchange" in failure.cause
 
 
 async def test_a_server_that_hangs_up_at_once() -> None:
