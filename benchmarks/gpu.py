@@ -36,7 +36,7 @@ from ringcore.spec.units import GIB
 
 CONTEXT, SEQUENCES, MEMORY_BYTES = 8192, 8, 60 * GIB
 MLX_LM_CHUNK = 2048  # its own prefill step
-DEFAULT_CHUNK = RingOptions().prefill_chunk
+CPU_CHUNK = 256  # what a ring of processors takes
 LEAD = 8  # tokens of an answer before its rate is measured
 MLX_LM = "mlx-lm"
 
@@ -182,7 +182,7 @@ def compare(model: Path, tasks: Sequence[Task], repeats: int) -> Iterator[dict[s
     layers and agreement with mlx-lm."""
     plans = {
         "ring of 1": plan_for(model, 1, MLX_LM_CHUNK),
-        f"ring of 1, chunks of {DEFAULT_CHUNK}": plan_for(model, 1, DEFAULT_CHUNK),
+        f"ring of 1, chunks of {CPU_CHUNK}": plan_for(model, 1, CPU_CHUNK),
         "ring of 2": plan_for(model, 2, MLX_LM_CHUNK),
     }
     vocabulary = json.loads((model / "config.json").read_bytes())["vocab_size"]

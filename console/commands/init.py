@@ -75,9 +75,6 @@ def _from_flags(arguments: argparse.Namespace) -> dict[str, Any]:
         data["model"] = DEMO_MODEL
     ring = {key: getattr(arguments, key) for key in _RING_KEYS if getattr(arguments, key) is not None}
     if ring:
-        # A context below the default chunk would contradict it.
-        if "context" in ring and 16 <= ring["context"] < _default_chunk():
-            ring["prefill_chunk"] = ring["context"]
         data["ring"] = ring
     if arguments.api_port is not None:
         data["api"] = {"port": arguments.api_port}
@@ -86,12 +83,6 @@ def _from_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     elif arguments.host:
         data["hosts"] = [parse_host(text) for text in arguments.host]
     return data
-
-
-def _default_chunk() -> int:
-    from ringcore.spec.profile import RingOptions
-
-    return RingOptions().prefill_chunk
 
 
 def local_hosts(count: int) -> list[dict[str, Any]]:

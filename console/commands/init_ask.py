@@ -35,8 +35,6 @@ def ask(known: dict[str, Any]) -> dict[str, Any]:
             )
         )
         ring["context"] = context
-        if context < RingOptions().prefill_chunk:
-            ring["prefill_chunk"] = context
         data["ring"] = ring
     return data
 
@@ -106,7 +104,7 @@ class _Check:
         if self._key[0] == "hosts":
             host[self._key[1]] = value
         elif self._key[0] == "ring":
-            data["ring"] = {self._key[1]: value, "prefill_chunk": 1}
+            data["ring"] = {self._key[1]: value}
         else:
             data[self._key[0]] = value
         try:

@@ -47,7 +47,7 @@ class Group(Struct, frozen=True):
 class Bounds(Struct, frozen=True, kw_only=True):
     """Chunks and ``max_prompt_tokens`` in tokens. ``lookahead``: decode steps of one group that may be in
     flight (2 where the last tokens need not leave the device to be fed back). ``rows``: sequences that
-    may decode in one step."""
+    may decode in one step. ``step_tokens``: of a chunk beside answers, 0 where their pace decides."""
 
     stages: int
     sequences: int
@@ -56,6 +56,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     least_chunk: int = 1
     lookahead: int = 1
     rows: int = 1
+    step_tokens: int = 0
 
     @property
     def groups(self) -> int:
@@ -122,7 +123,7 @@ def _prefill(now: Situation, bounds: Bounds) -> Choice | None:
         return None
     count = min(oldest.left, _chunk(oldest.total, bounds), bounds.max_prompt_tokens)
     if now.groups:
-        count = min(count, max(1, now.answering_chunk))
+        count = min(count, bounds.step_tokens or max(1, now.answering_chunk))
     if now.prompt_tokens_in_flight and now.prompt_tokens_in_flight + count > bounds.max_prompt_tokens:
         return None
     return Choice("prefill", (oldest.slot,), count)

@@ -7,13 +7,14 @@ both outcomes (`explain`, `refuse`). Pure: no I/O, the same answer for the same 
 from collections.abc import Mapping, Sequence
 
 from ringcore.planning.capacity import over_free, rooms
+from ringcore.planning.chunk import chunks
 from ringcore.planning.evaluate import weigh
 from ringcore.planning.explain import explanation
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import link_seconds
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.speed import speeds
-from ringcore.planning.split import best_cut
+from ringcore.planning.split import Cut, best_cut
 from ringcore.planning.task import Task
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
@@ -39,11 +40,18 @@ def make_plan(
     made = rooms(profile, facts, environment)
     speed, why = speeds(facts, [room.mates for room in made])
     ring = profile.ring
-    needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=ring.prefill_chunk)
-    task = Task(needs, made, speed, ring)
-    cut = best_cut(needs.total, task.need, task.capacities, task.cost, task.counts)
-    if cut is None:
-        raise does_not_fit(task)
+    task, cut = _longest_chunk(
+        [
+            Task(
+                Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk),
+                made,
+                speed,
+                ring,
+            )
+            for chunk in chunks(ring, facts)
+        ]
+    )
+    needs = task.needs
     links = [link_seconds(host, fact) for host, fact in zip(profile.hosts, facts, strict=True)]
     ranks = range(len(made))
     found = weigh(
@@ -59,7 +67,8 @@ def make_plan(
         order=ring.order,
         context=ring.context,
         sequences=ring.sequences,
-        prefill_chunk=ring.prefill_chunk,
+        prefill_chunk=needs.prefill_chunk,
+        step_tokens=ring.step_tokens,
         stages=found.stages,
         explanation=explanation(task, found, why, tuple(over_free(profile, facts, made))),
         tokens_per_second=found.rates.alone,
@@ -68,6 +77,15 @@ def make_plan(
     )
     plan.check()
     return plan
+
+
+def _longest_chunk(tasks: Sequence[Task]) -> tuple[Task, Cut]:
+    """The first task that fits, with its best cut. Raises `PlanError` for the last when none does."""
+    for task in tasks:
+        cut = best_cut(task.needs.total, task.need, task.capacities, task.cost, task.counts)
+        if cut is not None:
+            return task, cut
+    raise does_not_fit(tasks[-1])
 
 
 def _seat(task: Task, rank: int, link: float) -> Stage:

@@ -85,7 +85,7 @@ def _context_keys(ring: RingOptions, context: int) -> str:
 
 
 def _fits(task: Task, context: int, sequences: int) -> bool:
-    chunk = min(task.ring.prefill_chunk, context)
+    chunk = min(task.needs.prefill_chunk, context)
     needs = Needs(task.needs.card, context=context, sequences=sequences, prefill_chunk=chunk)
     return fits(needs.total, lambda _, start, end: needs.all(start, end), task.capacities, task.counts)
 

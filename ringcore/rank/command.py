@@ -37,13 +37,15 @@ from ringcore.spec.control import Fatal
 from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment
 from ringcore.spec.engine import Ready
 from ringcore.spec.errors import Failure, MlxringError, RingError
+from ringcore.spec.plan import Plan
 from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
 LEAST_CACHE_BYTES = 64 << 20
-LEAST_CHUNK = 32  # tokens; a shorter chunk costs more in hops and kernels than an idle stage does
-WARM_TOKENS = 64
+# Tokens; a shorter chunk costs more in hops and kernels than an idle stage does.
+LEAST_CHUNK = 32
+LEAST_CHUNK_ON_GPU = 256
 
 
 def main(arguments: list[str], load: Load | None = None) -> int:
@@ -125,8 +127,7 @@ def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> 
 
 def _introduce(deployment: Deployment, epoch: int, control: Control) -> None:
     """Who this is and what it computes with: what is loaded in this process, not what was meant to be."""
-    on_cpu = mx.default_device().type == mx.DeviceType.cpu
-    blas = blas_in_use() if on_cpu else None
+    blas = None if _on_gpu() else blas_in_use()
     control.phase("starting", computes_with=f"cpu, {blas}" if blas else "gpu")
     control.say(
         f"rank {deployment.rank} of {len(deployment.members)}, epoch {epoch}, "
@@ -156,7 +157,10 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
             control.phase("loading", progress=share, detail=text)
 
     stage = load(deployment, progress)
-    _warm_up(stage, deployment.plan.prefill_chunk)
+    for rows, tokens in _warm_shapes(deployment.plan):
+        control.phase("loading", progress=1.0, detail=f"first step of {rows} x {tokens} tokens")
+        _warm_up(stage, rows, tokens)
+    mx.clear_cache()
     control.phase(
         "loaded",
         progress=1.0,
@@ -165,20 +169,25 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
     return stage
 
 
-def _warm_up(stage: ModelStage, chunk: int) -> None:
-    """Kernels are compiled and pages are touched before the first request, without a peer waiting.
+def _warm_shapes(plan: Plan) -> list[tuple[int, int]]:
+    """Rows and tokens of the steps to be tried. A GPU has kernels of their own for many rows and many
+    tokens; a processor has nothing to compile, and would only compute."""
+    if not _on_gpu():
+        return [(1, 1)]
+    return list(dict.fromkeys([(1, 1), (plan.sequences, 1), (1, plan.prefill_chunk)]))
 
-    A GPU has kernels of their own for many tokens; a processor has nothing to compile, and would only
-    compute.
-    """
-    on_gpu = mx.default_device().type == mx.DeviceType.gpu
-    for tokens in (1, min(chunk, WARM_TOKENS)) if on_gpu else (1,):
-        if stage.shard.is_first:
-            x = mx.zeros((1, tokens), dtype=mx.int32)
-        else:
-            x = mx.zeros((1, tokens, stage.hidden_size), dtype=stage.dtype)
-        mx.eval(stage(x, stage.make_cache(), True))
-    mx.clear_cache()
+
+def _warm_up(stage: ModelStage, rows: int, tokens: int) -> None:
+    """Kernels are compiled and pages are touched before the first request, without a peer waiting."""
+    if stage.shard.is_first:
+        x = mx.zeros((rows, tokens), dtype=mx.int32)
+    else:
+        x = mx.zeros((rows, tokens, stage.hidden_size), dtype=stage.dtype)
+    mx.eval(stage(x, stage.make_cache(), True))
+
+
+def _on_gpu() -> bool:
+    return mx.default_device().type == mx.DeviceType.gpu
 
 
 def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:
@@ -215,8 +224,9 @@ def _lead(
             sequences=plan.sequences,
             chunk=plan.prefill_chunk,
             max_prompt_tokens=max_prompt_tokens(stages, plan.sequences),
-            least_chunk=LEAST_CHUNK,
+            least_chunk=LEAST_CHUNK_ON_GPU if _on_gpu() else LEAST_CHUNK,
             lookahead=1 if link else 2,
+            step_tokens=plan.step_tokens,
             rows=rows_per_step(Path(deployment.model_path), plan.sequences),
         ),
         in_flight=max_in_flight(stages),

@@ -42,7 +42,8 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`.
+    """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`. ``step_tokens``: of a
+    chunk at most so many while answers run, 0 where their pace decides.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``card`` is what the plan was made from: boundaries can be moved without the hosts.
@@ -58,6 +59,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     prefill_chunk: int
     stages: tuple[Stage, ...]
     explanation: tuple[str, ...] = ()
+    step_tokens: int = 0
     tokens_per_second: float = 0.0
     tokens_per_second_together: float = 0.0
     card: ModelCard | None = None

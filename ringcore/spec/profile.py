@@ -29,6 +29,8 @@ Layers = Annotated[int, Meta(ge=1, le=10_000)]
 class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[ring]``. ``port`` is the first of the ring's ports: the leader's agent listens on it,
     rank *n*'s link on ``port + 1 + n``. ``layers`` counts layers by hand, rank 0 first.
+    ``prefill_chunk``: tokens of a prompt that go through the ring at once; ``step_tokens``: of those at most
+    so many while answers run. 0: automatic (`planning.chunk`, `engine.pace`).
     ``allow_unverified`` tries architectures that nobody ran in stages (see `planning.architectures`)."""
 
     backend: Backend = "ring"
@@ -39,7 +41,8 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     sequences: Annotated[int, Meta(ge=1, le=256)] = 4
     port: Port = 7600
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    prefill_chunk: Annotated[int, Meta(ge=1, le=8192)] = 256
+    prefill_chunk: Annotated[int, Meta(ge=0, le=8192)] = 0
+    step_tokens: Annotated[int, Meta(ge=0, le=8192)] = 0
     allow_unverified: bool = False
 
 

@@ -225,12 +225,12 @@ def test_local_ranks_and_hosts_together_are_a_usage_error(tmp_path: Path) -> Non
     assert ran.returncode == 2 and "not allowed with" in ran.stderr
 
 
-def test_a_small_context_brings_a_prefill_chunk_that_goes_with_it(
+def test_a_small_context_goes_with_the_automatic_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert here(monkeypatch, tmp_path, "--name", "t", "--local", "1", "--context", "64") == 0
     ring = load_profile(tmp_path / "t.toml").ring
-    assert (ring.context, ring.prefill_chunk) == (64, 64)
+    assert (ring.context, ring.prefill_chunk) == (64, 0)
 
 
 def test_on_a_terminal_empty_answers_make_a_local_ring(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ bounds = st.builds(
     least_chunk=st.integers(1, 40),
     lookahead=st.integers(1, 2),
     rows=st.integers(1, 4),
+    step_tokens=st.integers(0, 20),
 )
 
 
@@ -75,7 +76,7 @@ def test_no_choice_passes_a_bound(now: Situation, limits: Bounds) -> None:
     in_flight = now.prompt_tokens_in_flight
     assert not in_flight or in_flight + choice.count <= limits.max_prompt_tokens
     if now.groups:
-        assert choice.count <= now.answering_chunk
+        assert choice.count <= (limits.step_tokens or now.answering_chunk)
 
 
 @given(situations(), bounds)
@@ -177,6 +178,13 @@ def test_while_answers_run_fewer_and_shorter_chunks_are_ahead_of_their_next_toke
     now = Situation(running=2, prompts=(Prompt(0, 50, 50),), groups=(group(1),), decoded=1, answering_chunk=3)
     assert next_step(now, BOUNDS) == Choice("prefill", (0,), 3)
     assert next_step(structs.replace(now, prefill_in_flight=3), BOUNDS) == Choice("decode", (1,), 1)
+
+
+def test_a_step_budget_by_hand_takes_the_place_of_the_pace() -> None:
+    now = Situation(running=2, prompts=(Prompt(0, 50, 50),), groups=(group(1),), decoded=1, answering_chunk=3)
+    assert next_step(now, structs.replace(BOUNDS, step_tokens=6)) == Choice("prefill", (0,), 6)
+    alone = Situation(running=1, prompts=prompts(500))
+    assert next_step(alone, structs.replace(BOUNDS, step_tokens=6)) == Choice("prefill", (0,), 8)
 
 
 def test_the_wrap_links_bound_holds_back_a_chunk_and_cuts_one_that_alone_is_too_long() -> None:

@@ -112,7 +112,7 @@ WRONG = {
     "layers with a zero": (ring("layers = [0]"), "ring.layers[0]", "from 1", "write 1"),
     "layers for other hosts": (ring("layers = [3, 4]"), "ring.layers", "for each host", "write 1 numbers"),
     "chunk above context": (
-        ring("context = 64"),
+        ring("context = 64\nprefill_chunk = 256"),
         "ring.prefill_chunk",
         "at most ring.context",
         "write 64 or less",
