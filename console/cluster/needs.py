@@ -26,7 +26,7 @@ from ringcore.spec.units import GIB, MIB, format_bytes
 VENV_BYTES = {"linux": 3 * GIB // 2, "darwin": GIB}
 CODE_BYTES = 16 * MIB
 PYTHON_BYTES = 256 * MIB
-WHEELS_BYTES = 512 * MIB
+WHEELS_BYTES = 256 * MIB
 _NEWEST = (3, 15)  # versions from here on have no wheels of every locked package yet
 
 

@@ -168,7 +168,8 @@ class Provisioning:
             case SendWheels(packages):
                 files = await self._wheels(report)
                 chosen = names_of(files, packages)
-                await send_wheels(self._host, chosen, self.places.wheels, lambda p, t: report(0.5 + p / 2, t))
+                folder, lock = self.places.wheels, self._lock
+                await send_wheels(self._host, chosen, folder, lock, lambda p, t: report(0.5 + p / 2, t))
             case MakeVenv():
                 await make_venv(self._host, self._facts, action, self.places, self._lock, report)
             case Remove(names):

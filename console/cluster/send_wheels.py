@@ -35,8 +35,8 @@ echo "{_STATUS} $?"
 """
 
 
-async def send_wheels(host: Host, files: Sequence[Path], folder: str, report: Report) -> None:
-    """Raises `ProvisionError` with what must change there, `HostError` when the connection breaks."""
+async def send_wheels(host: Host, files: Sequence[Path], folder: str, lock: bytes, report: Report) -> None:
+    """Those of ``files`` that are as ``lock`` has them. Raises `ProvisionError`, `HostError`."""
     sizes = [file.stat().st_size for file in files]
     total, sent = sum(sizes), 0
     for number, (file, size) in enumerate(zip(files, sizes, strict=True), 1):
@@ -45,12 +45,21 @@ async def send_wheels(host: Host, files: Sequence[Path], folder: str, report: Re
             share = (before + here) / max(total, 1)
             report(share, f"sending {name} ({number} of {len(files)}, {format_bytes(total)} in all)")
 
-        await _send(host, file, size, folder, said)
+        digest = await asyncio.to_thread(_sha256, file)
+        if digest.encode() not in lock:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+            raise ProvisionError(
+                f"{file} was damaged on this machine and has been removed",
+                "run the command again: it is fetched anew",
+                host=host.options.name,
+            )
+        await _send(host, file, size, digest, folder, said)
         sent += size
 
 
-async def _send(host: Host, file: Path, size: int, folder: str, said: Callable[[int], None]) -> None:
-    digest = await asyncio.to_thread(_sha256, file)
+async def _send(
+    host: Host, file: Path, size: int, digest: str, folder: str, said: Callable[[int], None]
+) -> None:
     argv = ["/bin/sh", "-c", _RECEIVE, "sh", folder, file.name, str(size), digest]
     lines: list[str] = []
     async with host.stream(argv, timeout=60 + size / _SLOWEST) as receiving:

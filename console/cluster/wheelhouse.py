@@ -29,7 +29,7 @@ PLATFORM_PROBE = r"""
 import json, platform, sys, sysconfig
 libc = platform.libc_ver()
 print(json.dumps({
-    "version": list(sys.version_info[:2]), "system": sys.platform, "machine": platform.machine(),
+    "version": list(sys.version_info[:3]), "system": sys.platform, "machine": platform.machine(),
     "glibc": libc[1] if libc[0] == "glibc" else "", "macos": platform.mac_ver()[0],
 }))
 """
@@ -38,7 +38,7 @@ print(json.dumps({
 class Platform(Struct, frozen=True, kw_only=True):
     """The answer of `PLATFORM_PROBE`: what decides which wheels an interpreter takes."""
 
-    version: tuple[int, int]
+    version: tuple[int, int, int]
     system: str
     machine: str
     glibc: str = ""

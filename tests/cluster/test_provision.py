@@ -171,6 +171,9 @@ def pretend_pip(home: Path, script: str) -> dict[str, str]:
         "venv": True,
         "environment": environment,
         "installed": {},
+        "system": "linux",
+        "machine": "x86_64",
+        "glibc": "2.36",
     }
     python.write_text(
         f"""#!/bin/sh
