@@ -6,7 +6,7 @@ from console.cluster.operator import Operator, Progress
 from console.cluster.wheelhouse import Wheelhouse
 from console.demo.cache import user_cache
 from console.demo.hosts import EmbeddedHosts, hosts_root
-from console.ports import Asker, Emit
+from console.ports import Asker, Emit, refuse
 from ringcore.spec.profile import Profile
 
 
@@ -15,12 +15,14 @@ def operator_for(
 ) -> Operator:
     """The cluster of a profile. Connects to nothing yet. To be called in the event loop that will use it.
 
-    ``asker`` None: nobody can be asked when a login needs an answer.
+    ``asker`` None: nobody can be asked, when a login needs an answer or a deployed version is another.
     """
     answers = Answers(asker, accept_new_host_keys=accept_new_host_keys)
     connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers)
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
-    return Operator(profile, connector, emit, _demo_model, wheelhouse)
+    operator = Operator(profile, connector, emit, _demo_model, wheelhouse)
+    operator.confirm = asker.agree if asker is not None else refuse
+    return operator
 
 
 def open_console(

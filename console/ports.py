@@ -73,6 +73,10 @@ class Asker(Protocol):
         """Is this the host's key? True writes it into known_hosts."""
         ...
 
+    async def agree(self, question: str) -> bool:
+        """Yes or no to anything else; no where the operator does not say."""
+        ...
+
     async def secret(self, wanted: SecretWanted) -> str | None:
         """None when the operator has no answer; it is not asked again then."""
         ...

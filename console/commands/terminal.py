@@ -1,4 +1,4 @@
-"""Asks the operator on the terminal: is this the host's key, what is the passphrase, the password.
+"""Asks the operator on the terminal: is this the host's key, what is the passphrase, may this be replaced.
 
 What is typed is not shown, goes into no log, and the terminal is as it was when the question is broken off.
 """
@@ -45,6 +45,10 @@ class Terminal:
             if answer.strip().lower() == "yes":
                 return True
             text = "Please answer yes or no. "
+
+    async def agree(self, question: str) -> bool:
+        answer = await self._ask(f"{safe_line(question)} [y/N] ", True)
+        return answer is not None and answer.strip().lower() in ("y", "yes")
 
     async def secret(self, wanted: SecretWanted) -> str | None:
         return await self._ask(question(wanted) + " ", wanted.echo)

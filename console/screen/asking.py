@@ -1,4 +1,4 @@
-"""Dialogs of a login: is this the host's key, what is the passphrase, the password.
+"""Dialogs of a verb at work: is this the host's key, what is the passphrase, may this be replaced.
 
 Knows who asks as `console.ports.Asker`; keeps no answer. What a host supplies is shown as plain text.
 """
@@ -29,6 +29,9 @@ class ScreenAsker:
     async def trust(self, shown: HostKeyShown) -> bool:
         return bool(await self._ask(TrustKey(shown)))
 
+    async def agree(self, question: str) -> bool:
+        return bool(await self._ask(Agree(question)))
+
     async def secret(self, wanted: SecretWanted) -> str | None:
         return await self._ask(TypeSecret(wanted))
 
@@ -49,36 +52,28 @@ class ScreenAsker:
                 dialog.dismiss()  # what asked was broken off
 
 
-class TrustKey(ModalScreen[bool]):
-    """Answers True when the key is the host's."""
+class _YesOrNo(ModalScreen[bool]):
+    """Answers True for yes. ``HEAD`` and ``YES`` are this program's own words, the text is anybody's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)"),
         Binding("y", "answer(True)"),
         Binding("left,right", "app.focus_next"),
     ]
+    YES = "Yes"
 
-    def __init__(self, shown: HostKeyShown) -> None:
+    def __init__(self, head: str, text: str) -> None:
         super().__init__()
-        self._shown = shown
+        self._head, self._text = head, text
 
     def compose(self) -> ComposeResult:
-        shown = self._shown
         with Vertical(classes="dialog reading") as box:
-            box.border_title = Content(f"Is this the key of {safe_line(shown.host)}?")
+            box.border_title = Content(self._head)
             box.border_subtitle = "y yes  esc no"
-            yield Static(
-                Content(
-                    f"Nobody has vouched for {safe_line(shown.server)} yet. It shows\n\n"
-                    f"  {shown.algorithm} {shown.fingerprint}\n\n"
-                    "On the host itself, ssh-keygen -lf of /etc/ssh/ssh_host_*_key.pub shows what it "
-                    "should be. Yes keeps it in known_hosts."
-                ),
-                markup=False,
-            )
+            yield Static(Content(self._text), markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("No", id="no", compact=True)
-                yield Button("Yes, trust it", variant="warning", id="yes", compact=True)
+                yield Button(self.YES, variant="warning", id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#no").focus()
@@ -89,6 +84,28 @@ class TrustKey(ModalScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
+
+
+class TrustKey(_YesOrNo):
+    """Answers True when the key is the host's."""
+
+    YES = "Yes, trust it"
+
+    def __init__(self, shown: HostKeyShown) -> None:
+        super().__init__(
+            f"Is this the key of {safe_line(shown.host)}?",
+            f"Nobody has vouched for {safe_line(shown.server)} yet. It shows\n\n"
+            f"  {shown.algorithm} {shown.fingerprint}\n\n"
+            "On the host itself, ssh-keygen -lf of /etc/ssh/ssh_host_*_key.pub shows what it "
+            "should be. Yes keeps it in known_hosts.",
+        )
+
+
+class Agree(_YesOrNo):
+    """Answers True when the operator agrees."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__("Go on?", safe_line(question))
 
 
 class TypeSecret(ModalScreen[str]):

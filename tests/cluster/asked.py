@@ -23,6 +23,9 @@ class Told:
         await self._alone(shown)
         return self._trust
 
+    async def agree(self, question: str) -> bool:
+        return False
+
     async def secret(self, wanted: SecretWanted) -> str | None:
         await self._alone(wanted)
         left = self._answers.get(wanted.kind, [])

@@ -66,3 +66,14 @@ async def test_the_dialog_goes_with_the_login_that_was_broken_off() -> None:
 async def test_without_a_screen_there_is_no_answer() -> None:
     assert await ScreenAsker().secret(WANTED) is None
     assert await ScreenAsker().trust(SHOWN) is False
+
+
+async def test_yes_and_no_to_replacing_another_version() -> None:
+    for key, agreed in (("y", True), ("enter", False)):
+        async with (app := App[None]()).run_test() as pilot:
+            answer = asyncio.create_task(asker(app).agree("mini1 has [bold]0.0.9 deployed. Replace it?"))
+            await pilot.pause()
+            assert "mini1 has [bold]0.0.9 deployed" in said(app)
+            await pilot.press(key)
+            assert await answer is agreed
+    assert await ScreenAsker().agree("?") is False
