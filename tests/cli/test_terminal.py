@@ -107,7 +107,9 @@ def test_nobody_is_asked_where_standard_input_is_no_terminal(monkeypatch: pytest
         assert terminal() is None
 
 
-@pytest.mark.parametrize(("typed", "agreed"), [("y\n", True), ("Yes\n", True), ("\n", False), ("no\n", False)])
+@pytest.mark.parametrize(
+    ("typed", "agreed"), [("y\n", True), ("Yes\n", True), ("\n", False), ("no\n", False)]
+)
 async def test_anything_but_a_yes_replaces_nothing(seat: Seat, typed: str, agreed: bool) -> None:
     asking = asyncio.create_task(Terminal(seat.path).agree("Replace it?\x1b[2J"))
     await seat.types(typed, "[y/N]")
