@@ -1,5 +1,6 @@
 """Joins cluster, demo and screen; nothing else imports all three."""
 
+from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.connect import SshConnector
 from console.cluster.operator import Operator, Progress
@@ -18,7 +19,7 @@ def operator_for(
     ``asker`` None: nobody can be asked, when a login needs an answer or a deployed version is another.
     """
     answers = Answers(asker, accept_new_host_keys=accept_new_host_keys)
-    connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers)
+    connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers, Audit(profile.name))
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
     operator = Operator(profile, connector, emit, _demo_model, wheelhouse)
     operator.confirm = asker.agree if asker is not None else refuse

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.host import Host
 from console.cluster.ssh import connect
@@ -25,7 +26,13 @@ class LocalHosts(Protocol):
 class SshConnector:
     """One connection for each call of `connect`. Closing it ends the local hosts' servers."""
 
-    def __init__(self, local: LocalHosts | None = None, answers: Answers | None = None) -> None:
+    def __init__(
+        self,
+        local: LocalHosts | None = None,
+        answers: Answers | None = None,
+        audit: Audit | None = None,
+    ) -> None:
+        self._audit = audit
         self._local = local
         self._answers = answers or Answers()
         self._logins = asyncio.Semaphore(_AT_ONCE)
@@ -38,12 +45,12 @@ class SshConnector:
 
     async def _connect(self, options: HostOptions) -> Host:
         if options.ssh != LOCAL:
-            return await connect(options, answers=self._answers)
+            return await connect(options, answers=self._answers, audit=self._audit)
         if self._local is None:
             raise HostError(
                 "local hosts are not served here", "name the host as [user@]host[:port]", host=options.name
             )
-        return await connect(options, await self._local.target(options))
+        return await connect(options, await self._local.target(options), audit=self._audit)
 
     async def close(self) -> None:
         self._answers.forget()

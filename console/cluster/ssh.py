@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.host import Attached, Completed
 from console.cluster.quoting import framed_command
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = Patience(connect=4.0, exchange=5.0, login=10.0)
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
+_REFUSED = 255  # what `ssh` ends with when there is no connection
 
 # $1 path, $2 mode, $3 bytes: a connection that breaks half-way must not leave a short file under the name
 _WRITE = """
@@ -43,23 +45,41 @@ async def connect(
     target: Target | None = None,
     *,
     answers: Answers | None = None,
+    audit: Audit | None = None,
     patience: Patience = PATIENCE,
 ) -> "SshHost":
     """Log in at ``target`` (by default where ``options.ssh`` says). Raises `HostError`.
 
-    What the operator must be asked is asked through ``answers``."""
+    What the operator must be asked is asked through ``answers``; what is done there is told to ``audit``."""
     target = target or parse_target(options)
     from console.cluster.ssh_login import login
 
-    return SshHost(options, await login(options.name, target, answers or Answers(), patience))
+    where = f"{target.user}@{target.place}" if target.user else target.place
+    entry = audit.begin(options.name, where, ["ssh", where]) if audit else None
+    status = _REFUSED
+    try:
+        connection = await login(options.name, target, answers or Answers(), patience)
+        status = 0
+    finally:
+        if entry:
+            entry.end(status)
+    return SshHost(options, connection, audit, where)
 
 
 class SshHost:
     """See `console.cluster.host.Host`."""
 
-    def __init__(self, options: HostOptions, connection: "asyncssh.SSHClientConnection") -> None:
+    def __init__(
+        self,
+        options: HostOptions,
+        connection: "asyncssh.SSHClientConnection",
+        audit: Audit | None = None,
+        where: str = "",
+    ) -> None:
         self.options = options
         self._connection = connection
+        self._audit = audit
+        self._where = where
         self._listeners: dict[int, asyncssh.SSHListener] = {}
         self._forwarding = asyncio.Lock()
 
@@ -90,6 +110,8 @@ class SshHost:
         self, argv: Sequence[str], timeout: float, env: dict[str, str] | None
     ) -> AsyncGenerator[Attached, None]:
         process = await self._start(argv, env)
+        if not timeout and process.entry is not None:
+            process.entry.runs_on()
         limit = asyncio.timeout(timeout or None)
         try:
             async with limit:
@@ -120,6 +142,8 @@ class SshHost:
                 raise lost(self.options.name, None, f"forwarding port {port}")
             listener = self._listeners.get(port)
             if listener is None:
+                if self._audit:
+                    self._audit.begin(self.options.name, self._where, ["forward", str(port)]).end(0)
                 try:
                     await self._see_that_it_forwards(port)
                     listener = await self._connection.forward_local_port("127.0.0.1", 0, "127.0.0.1", port)
@@ -155,12 +179,17 @@ class SshHost:
 
         marker = f"mlxring-{secrets.token_hex(8)}"
         command = framed_command(argv, marker, env)
+        entry = self._audit.begin(self.options.name, self._where, argv, env) if self._audit else None
         try:
             # a server that stops answering is found by the keepalives, within 20 s
             process = await self._connection.create_process(command, encoding=None)
-        except BROKEN as error:
-            raise lost(self.options.name, error, f"starting {argv[0]}") from None
-        return RemoteProcess(self._connection, process, marker, self.options.name, argv[0])
+        except BaseException as error:
+            if entry:
+                entry.end(_REFUSED)
+            if isinstance(error, BROKEN):
+                raise lost(self.options.name, error, f"starting {argv[0]}") from None
+            raise
+        return RemoteProcess(self._connection, process, marker, self.options.name, argv[0], entry)
 
     def _too_slow(self, argv: Sequence[str], timeout: float) -> HostError:
         return HostError(

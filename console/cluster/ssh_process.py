@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import asyncssh
 
+from console.audit import Entry
 from console.cluster.host import Completed
 from console.cluster.quoting import Unframer
 from console.cluster.ssh_errors import BROKEN, lost
@@ -27,7 +28,9 @@ class RemoteProcess:
         marker: str,
         host: str,
         name: str,
+        entry: Entry | None = None,
     ) -> None:
+        self.entry = entry
         self._connection = connection
         self._process = process
         self._host = host
@@ -91,6 +94,9 @@ class RemoteProcess:
         finally:
             self._draining.cancel()
             self._process.close()
+            if self.entry is not None:
+                status = self._process.returncode
+                self.entry.end(status if status is not None and status >= 0 else -1)
 
     async def _kill(self) -> None:
         if self._connection.is_closed():
