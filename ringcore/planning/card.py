@@ -13,6 +13,7 @@ from math import prod
 
 from ringcore.checkpoint.survey import Tensor
 from ringcore.planning import architectures
+from ringcore.planning.bits import four_bit_bytes
 from ringcore.planning.config import (
     CHOSEN_EXPERTS,
     EXPERTS,
@@ -58,18 +59,24 @@ def make_card(
     dtype = _stored_dtype(tensors) if dtype == "stored" else dtype
     layers = [0] * count
     read = [0.0] * count
+    four_bit = [0] * count
     outer = {"embedding": 0, "positions": 0, "head": 0, "norm": 0}
+    outer_four_bit = dict(outer)
     chosen = _share_of_experts(text)
     for tensor in tensors:
         size = _loaded_bytes(tensor, dtype)
+        lighter = four_bit_bytes(tensor, size, config, ITEM_BYTES[dtype])
         part = part_of(tensor.name)
         if isinstance(part, str):
             outer[part] += size
+            outer_four_bit[part] += lighter
         elif part is not None and part < count:
             layers[part] += size
+            four_bit[part] += lighter
             read[part] += size * (chosen if is_expert(tensor.name) else 1)
     tied = has_tied_head(architecture, text, has_head=outer["head"] > 0)
-    outer["head"] = outer["embedding"] if tied else outer["head"]
+    for each in (outer, outer_four_bit):
+        each["head"] = each["embedding"] if tied else each["head"]
     _refuse_missing(layers, outer)
     return ModelCard(
         name=name,
@@ -81,8 +88,9 @@ def make_card(
                 state_bytes_per_sequence=cache.fixed * _STATE_BYTES,
                 read_bytes_per_token=round(reads),
                 kv_window=cache.window,
+                four_bit_bytes=lighter,
             )
-            for size, reads, cache in zip(layers, read, kept, strict=True)
+            for size, reads, lighter, cache in zip(layers, read, four_bit, kept, strict=True)
         ),
         hidden_size=integer(text, *HIDDEN),
         vocab_size=integer(text, *VOCABULARY),
@@ -95,6 +103,8 @@ def make_card(
         attention_heads=_attention_heads(text, attends=any(cache.per_token for cache in kept)),
         mlp_width=_mlp_width(text),
         max_context=integer(text, *_MAX_CONTEXT, default=0),
+        four_bit_embedding_bytes=outer_four_bit["embedding"] + outer["positions"],
+        four_bit_head_bytes=outer_four_bit["head"],
         revision=_revision(config, tensors),
     )
 

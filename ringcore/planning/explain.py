@@ -3,19 +3,23 @@
 from collections.abc import Iterator, Sequence
 
 from ringcore.planning.capacity import Room
+from ringcore.planning.choose import Choice
 from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.task import Task
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import format_bytes
 
 
-def explanation(task: Task, found: Evaluation, speed: str, notes: Sequence[str]) -> tuple[str, ...]:
-    """Lines for the operator. ``speed`` is where the hosts' speeds come from."""
+def explanation(
+    task: Task, choice: Choice, found: Evaluation, speed: str, notes: Sequence[str]
+) -> tuple[str, ...]:
+    """Lines for the operator. ``task`` is that of all hosts, ``speed`` is where their speeds come from."""
+    seated = task.seated(choice.ranks)
     return (
-        _model(task),
+        _model(seated),
         _objective(task, speed),
-        *_ranks(task, found.stages),
-        *_pace(task, found),
+        *_ranks(seated, found.stages),
+        *_pace(seated, found),
         *notes,
     )
 
@@ -34,6 +38,11 @@ def _objective(task: Task, speed: str) -> str:
         return f"layers by hand: {list(task.ring.layers)}, rank 0 first."
     if task.ring.objective == "memory":
         return "objective memory: each rank uses the same share of its memory, as nearly as layers allow."
+    if task.ring.objective == "latency":
+        return (
+            "objective latency: the way of a token through all stages is as short as can be, "
+            f"without hosts that only lengthen it; {speed}."
+        )
     if task.ring.objective == "equal":
         return (
             "objective equal: every rank has as many layers as the others, or one more where it costs least."

@@ -55,7 +55,6 @@ class Needs:
         self.total = len(card.layers)
         caches = [self._cache(each) for each in card.layers]
         self._weights = _sums(each.weight_bytes for each in card.layers)
-        self._reads = _sums(each.read_bytes_per_token or each.weight_bytes for each in card.layers)
         self._caches = _sums(sequences * cache for cache in caches)
         # A cache that grows is copied: one layer of one sequence is there twice.
         self._workspace = self._step_bytes() + max(caches)
@@ -82,10 +81,15 @@ class Needs:
     def all(self, start: int, end: int) -> int:
         return self.weights(start, end) + self.kv(start, end) + self.workspace(start, end)
 
-    def reads(self, start: int, end: int) -> int:
-        """Bytes of weights that one decoded token reads; its one row of the embedding does not count."""
-        size = self._reads[end] - self._reads[start]
-        return size + (self.card.norm_bytes + self.card.head_bytes if end == self.total else 0)
+    def lines(self) -> tuple[list[int], list[int]]:
+        """``all(start, end)`` as ``up[end] - down[start]``; not for one rank that holds everything, whose
+        tied head is its embedding."""
+        card = self.card
+        down = [weights + caches for weights, caches in zip(self._weights, self._caches, strict=True)]
+        up = [size + self._workspace for size in down]
+        down[0] -= card.embedding_bytes
+        up[-1] += card.norm_bytes + card.head_bytes + self._logits
+        return up, down
 
     def _cache(self, layer: LayerCard) -> int:
         tokens = cache_tokens(self.context, self.prefill_chunk)

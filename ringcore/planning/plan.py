@@ -7,6 +7,7 @@ both outcomes (`explain`, `refuse`). Pure: no I/O, the same answer for the same 
 from collections.abc import Mapping, Sequence
 
 from ringcore.planning.capacity import over_free, rooms
+from ringcore.planning.choose import Choice, choose
 from ringcore.planning.chunk import chunks
 from ringcore.planning.evaluate import weigh
 from ringcore.planning.explain import explanation
@@ -14,7 +15,6 @@ from ringcore.planning.needs import Needs
 from ringcore.planning.pace import link_seconds
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.speed import speeds
-from ringcore.planning.split import Cut, best_cut
 from ringcore.planning.task import Task
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
@@ -29,8 +29,9 @@ def make_plan(
 ) -> Plan:
     """The plan of the profile's objective. ``facts`` in rank order; ``environment`` may set ceilings.
 
-    Never gives a rank more than it can hold, and every rank a layer. Raises `PlanError` with numbers and
-    remedies when that is impossible, or what the profile asks for contradicts the model.
+    Never gives a rank more than it can hold, and every rank a layer. There may be fewer ranks than hosts, in
+    another order: see `seats.seated`. Raises `PlanError` with numbers and remedies when that is impossible,
+    or what the profile asks for contradicts the model.
     """
     if len(facts) != len(profile.hosts):
         raise PlanError(
@@ -40,25 +41,23 @@ def make_plan(
     made = rooms(profile, facts, environment)
     speed, why = speeds(facts, [room.mates for room in made])
     ring = profile.ring
-    task, cut = _longest_chunk(
+    links = [link_seconds(host, fact) for host, fact in zip(profile.hosts, facts, strict=True)]
+    task, choice = _longest_chunk(
         [
             Task(
                 Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk),
                 made,
                 speed,
+                links,
                 ring,
             )
             for chunk in chunks(ring, facts)
         ]
     )
     needs = task.needs
-    links = [link_seconds(host, fact) for host, fact in zip(profile.hosts, facts, strict=True)]
-    ranks = range(len(made))
-    found = weigh(
-        needs,
-        [_seat(task, rank, links[rank]) for rank in ranks],
-        [cut.runs[task.position(rank)] for rank in ranks],
-    )
+    seated = task.seated(choice.ranks)
+    found = weigh(needs, [_seat(seated, rank) for rank in range(len(choice.ranks))], choice.runs)
+    notes = tuple(over_free(profile, facts, made))
     plan = Plan(
         model=card.name,
         architecture=card.architecture,
@@ -70,7 +69,7 @@ def make_plan(
         prefill_chunk=needs.prefill_chunk,
         step_tokens=ring.step_tokens,
         stages=found.stages,
-        explanation=explanation(task, found, why, tuple(over_free(profile, facts, made))),
+        explanation=explanation(task, choice, found, why, notes),
         tokens_per_second=found.rates.alone,
         tokens_per_second_together=found.rates.together,
         card=card,
@@ -79,16 +78,16 @@ def make_plan(
     return plan
 
 
-def _longest_chunk(tasks: Sequence[Task]) -> tuple[Task, Cut]:
-    """The first task that fits, with its best cut. Raises `PlanError` for the last when none does."""
+def _longest_chunk(tasks: Sequence[Task]) -> tuple[Task, Choice]:
+    """The first task that fits, with its best choice. Raises `PlanError` for the last when none does."""
     for task in tasks:
-        cut = best_cut(task.needs.total, task.need, task.capacities, task.cost, task.counts)
-        if cut is not None:
-            return task, cut
+        choice = choose(task)
+        if choice is not None:
+            return task, choice
     raise does_not_fit(tasks[-1])
 
 
-def _seat(task: Task, rank: int, link: float) -> Stage:
+def _seat(task: Task, rank: int) -> Stage:
     """A rank's place, its layers not chosen yet."""
     room, speed = task.rooms[rank], task.speeds[rank]
     return Stage(
@@ -103,7 +102,7 @@ def _seat(task: Task, rank: int, link: float) -> Stage:
         ceiling_source=room.ceiling_source,
         bytes_per_second=speed.bytes_per_second,
         speed_source=speed.source,
-        link_seconds=link,
+        link_seconds=task.links[rank],
     )
 
 

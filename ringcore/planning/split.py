@@ -1,156 +1,231 @@
 """Cuts layers 0..L into one run a stage, in the given order of stages: the best cut, exactly.
 
-Two passes of dynamic programming over (stage, end of its run): the first finds the smallest possible
-worst cost of a stage, the second the cut with the smallest sum of squared costs among those that reach
-it, so that the stages which do not decide are even as well. Knows numbers only.
+The smallest possible worst cost of a stage is found by bisection over limits, each of which asks what ends
+the stages can reach; then dynamic programming finds, among the cuts that keep to it, the one with the
+smallest sum of squared costs, so that the stages which do not decide are even as well. Whole numbers only:
+a comparison is never a matter of rounding.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
-from math import inf
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-# (stage, start, end) -> value. Must not fall when a run grows.
-Measure = Callable[[int, int, int], float]
+Runs = tuple[tuple[int, int], ...]
+Counts = Sequence[Collection[int]]
+_NEAR = 50  # a bisection that is this close (a part of the value) asks for the very next smaller worst cost
+
+
+class Line(NamedTuple):
+    """What layers ``start..end`` make on one stage: ``up[end] - down[start]``. Neither falls."""
+
+    up: Sequence[int]
+    down: Sequence[int]
+
+    def of(self, start: int, end: int) -> int:
+        return self.up[end] - self.down[start]
+
+    def furthest(self, start: int, limit: int) -> int:
+        """The largest end whose value is at most ``limit``; below ``start`` when there is none."""
+        return bisect_right(self.up, limit + self.down[start]) - 1
+
+    def nearest(self, end: int, limit: int) -> int:
+        """The smallest start whose value is at most ``limit``; at or past ``end`` when there is none."""
+        return bisect_left(self.down, self.up[end] - limit)
 
 
 class Cut(NamedTuple):
     """``ends[k]`` is where stage k's run ends and the next begins. ``worst`` is the largest cost."""
 
     ends: tuple[int, ...]
-    worst: float
+    worst: int
 
     @property
-    def runs(self) -> tuple[tuple[int, int], ...]:
+    def runs(self) -> Runs:
         return tuple(zip((0, *self.ends[:-1]), self.ends, strict=True))
 
 
-def best_cut(
-    layers: int,
-    need: Measure,
-    capacities: Sequence[float],
-    cost: Measure,
-    counts: Sequence[Collection[int]] | None = None,
-) -> Cut | None:
+class Stages(NamedTuple):
+    """What stages may take of ``layers``: each ``needs`` at most its capacity, and costs something."""
+
+    layers: int
+    needs: Sequence[Line]
+    capacities: Sequence[int]
+    costs: Sequence[Line]
+
+    def furthest(self, stage: int, start: int, limit: int) -> int:
+        """Where a run of ``stage`` from ``start`` ends at the latest, within capacity and cost ``limit``."""
+        need = self.needs[stage].furthest(start, self.capacities[stage])
+        return min(need, self.costs[stage].furthest(start, limit))
+
+    def nearest(self, stage: int, end: int, limit: int) -> int:
+        need = self.needs[stage].nearest(end, self.capacities[stage])
+        return max(need, self.costs[stage].nearest(end, limit))
+
+    def worst(self, ends: Sequence[int]) -> int:
+        return max(self.costs[k].of(s, e) for k, (s, e) in enumerate(Cut(tuple(ends), 0).runs))
+
+    def loose(self) -> int:
+        """A limit that no cost passes."""
+        return max(cost.of(0, self.layers) for cost in self.costs)
+
+
+def best_cut(stages: Stages, counts: Counts | None = None) -> Cut | None:
     """The cut with the smallest worst cost in which no stage needs more than its capacity.
 
     ``counts``: how many layers each stage may hold, None for any number from 1 on. None when nothing fits.
     """
-    allowed = _allowed(need, capacities, counts)
-    ends = _optimum(layers, len(capacities), cost, allowed, max)
+    worst = _least_worst_of_counts(stages, counts) if counts is not None else _least_worst(stages)
+    if worst is None:
+        return None
+    ends = _most_even(stages, worst, counts)
+    return Cut(ends, worst)
+
+
+def fits(stages: Stages, counts: Counts | None = None) -> bool:
+    """Whether any cut fits."""
+    if counts is not None:
+        return _least_worst_of_counts(stages, counts) is not None
+    return _some_cut(stages, stages.loose()) is not None
+
+
+def least_missing(stages: Stages, counts: Counts | None = None) -> tuple[int, ...] | None:
+    """The ends of the cut with the smallest sum of squares of what its stages lack, whether it fits or not.
+    None when ``counts`` allow no cut at all."""
+
+    def lack(stage: int, start: int, end: int) -> int:
+        return max(0, stages.needs[stage].of(start, end) - stages.capacities[stage]) ** 2
+
+    total, last = stages.layers, len(stages.needs) - 1
+
+    def ends(stage: int, start: int) -> Iterable[int]:
+        if counts is not None:
+            return (start + count for count in counts[stage] if start + count <= total)
+        return range(start + 1, total - (last - stage) + 1)
+
+    return _least(total, last + 1, ends, lack, _add)
+
+
+def reach(stages: Stages, stage: int, starts: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
+    """Where runs of ``stage`` can end that begin at ``starts``; both are closed intervals, in order."""
+    found: list[tuple[int, int]] = []
+    for first, last in starts:
+        start = first
+        while start <= last:
+            top = stages.furthest(stage, start, limit)
+            if top <= start:  # this stage cannot hold the layer here
+                start += 1
+                continue
+            low = start + 1
+            while top < last and (further := stages.furthest(stage, top, limit)) > top:
+                top = further
+            if top >= last:
+                top = max(top, stages.furthest(stage, last, limit))
+            _append(found, low, top)
+            start = top + 1
+    return found
+
+
+def _append(intervals: list[tuple[int, int]], low: int, high: int) -> None:
+    if intervals and low <= intervals[-1][1] + 1:
+        low, high = intervals[-1][0], max(high, intervals[-1][1])
+        intervals.pop()
+    intervals.append((low, high))
+
+
+def _some_cut(stages: Stages, limit: int) -> tuple[int, ...] | None:
+    """Ends of a cut that keeps to capacities and ``limit``."""
+    total, count = stages.layers, len(stages.needs)
+    reached = [[(0, 0)]]
+    for stage in range(count):
+        reached.append(reach(stages, stage, reached[-1], limit))
+    if not any(low <= total <= high for low, high in reached[-1]):
+        return None
+    ends = [total]
+    for stage in range(count - 1, 0, -1):
+        least = stages.nearest(stage, ends[-1], limit)
+        ends.append(next(max(low, least) for low, high in reached[stage] if high >= least))
+    return tuple(reversed(ends))
+
+
+def _least_worst(stages: Stages) -> int | None:
+    ends = _some_cut(stages, stages.loose())
     if ends is None:
         return None
-    worst = max(cost(stage, start, end) for stage, (start, end) in enumerate(Cut(ends, 0).runs))
-
-    def within(stage: int, start: int, end: int) -> bool:
-        return cost(stage, start, end) <= worst and allowed(stage, start, end)
-
-    def squared(stage: int, start: int, end: int) -> float:
-        return cost(stage, start, end) ** 2
-
-    even = _optimum(layers, len(capacities), squared, within, _add)
-    assert even is not None
-    return Cut(even, worst)
-
-
-def least_missing(
-    layers: int, need: Measure, capacities: Sequence[float], counts: Sequence[Collection[int]] | None = None
-) -> Cut | None:
-    """The cut with the smallest sum of squares of what its stages lack, whether it fits or not; ``worst`` is
-    the largest lack. None when ``counts`` allow no cut at all."""
-
-    def missing(stage: int, start: int, end: int) -> float:
-        return max(0.0, need(stage, start, end) - capacities[stage])
-
-    def squared(stage: int, start: int, end: int) -> float:
-        return missing(stage, start, end) ** 2
-
-    allowed = _allowed(need, [inf] * len(capacities), counts)
-    ends = _optimum(layers, len(capacities), squared, allowed, _add)
-    if ends is None:
-        return None
-    return Cut(ends, max(missing(stage, *run) for stage, run in enumerate(Cut(ends, 0).runs)))
+    low, high = -1, stages.worst(ends)
+    while high - low > 1:
+        near = (high - low) * _NEAR < high
+        for limit in (high - 1, (low + high) // 2) if near else ((low + high) // 2,):
+            if not low < limit < high:
+                continue
+            ends = _some_cut(stages, limit)
+            if ends is None:
+                low = limit
+            else:
+                high = stages.worst(ends)
+    return high
 
 
-def fits(
-    layers: int, need: Measure, capacities: Sequence[float], counts: Sequence[Collection[int]] | None = None
-) -> bool:
-    """Whether any cut fits, in time proportional to stages times layers."""
-    reachable = {0}
-    for stage, capacity in enumerate(capacities):
+def _least_worst_of_counts(stages: Stages, counts: Counts) -> int | None:
+    loose = stages.loose()
+
+    def ends(stage: int, start: int) -> Iterable[int]:
+        top = stages.furthest(stage, start, loose)
+        return (start + count for count in counts[stage] if start + count <= top)
+
+    def cost(stage: int, start: int, end: int) -> int:
+        return stages.costs[stage].of(start, end)
+
+    found = _least(stages.layers, len(stages.needs), ends, cost, max)
+    return None if found is None else stages.worst(found)
+
+
+def _most_even(stages: Stages, limit: int, counts: Counts | None) -> tuple[int, ...]:
+    total, count = stages.layers, len(stages.needs)
+    # Where a run must end at least, that the stages behind it can hold the rest.
+    least = [total] * count
+    for stage in range(count - 1, 0, -1):
+        least[stage - 1] = stages.nearest(stage, least[stage], limit)
+
+    def ends(stage: int, start: int) -> Iterable[int]:
+        top = min(stages.furthest(stage, start, limit), total - (count - 1 - stage))
+        low = max(start + 1, least[stage])
         if counts is None:
-            reachable = _ends(layers, partial(need, stage), capacity, reachable)
-        else:
-            ends = ((start, start + count) for start in reachable for count in counts[stage])
-            reachable = {e for s, e in ends if s < e <= layers and need(stage, s, e) <= capacity}
-    return layers in reachable
+            return range(low, top + 1)
+        return (end for end in (start + each for each in counts[stage]) if low <= end <= top)
+
+    found = _least(total, count, ends, lambda k, s, e: stages.costs[k].of(s, e) ** 2, _add)
+    assert found is not None, "the limit was reached by a cut"
+    return found
 
 
-def _ends(
-    layers: int, need: Callable[[int, int], float], capacity: float, starts: Collection[int]
-) -> set[int]:
-    """Where a run that starts at one of ``starts`` can end."""
-    ends: set[int] = set()
-    top = end = 0
-    for start in sorted(starts):
-        # Needs fall when a run starts later, so the furthest end never comes nearer.
-        end = max(end, start)
-        while end < layers and need(start, end + 1) <= capacity:
-            end += 1
-        ends.update(range(max(start, top) + 1, end + 1))
-        top = max(top, end)
-    return ends
-
-
-def _allowed(
-    need: Measure,
-    capacities: Sequence[float],
-    counts: Sequence[Collection[int]] | None,
-) -> Callable[[int, int, int], bool]:
-    def allowed(stage: int, start: int, end: int) -> bool:
-        return need(stage, start, end) <= capacities[stage]
-
-    if counts is None:
-        return allowed
-    sets = [frozenset(each) for each in counts]
-    return lambda stage, start, end: end - start in sets[stage] and allowed(stage, start, end)
-
-
-def _optimum(
+def _least(
     layers: int,
     stages: int,
-    cost: Measure,
-    allowed: Callable[[int, int, int], bool],
-    together: Callable[[float, float], float],
+    ends: Callable[[int, int], Iterable[int]],
+    cost: Callable[[int, int, int], int],
+    together: Callable[[int, int], int],
 ) -> tuple[int, ...] | None:
     """Ends of the cut whose costs, put ``together`` from the first stage on, are smallest."""
-    values: list[float | None] = [0.0] + [None] * layers
-    choices: list[list[int]] = []
+    values: dict[int, int] = {0: 0}
+    choices: list[dict[int, int]] = []
     for stage in range(stages):
-        following: list[float | None] = [None] * (layers + 1)
-        chosen = [0] * (layers + 1)
-        for end in range(stage + 1, layers - (stages - 1 - stage) + 1):
-            for start in range(end - 1, stage - 1, -1):
-                before, best = values[start], following[end]
-                if before is None:
-                    continue
-                here = cost(stage, start, end)
-                if best is not None and here >= best:
-                    break  # costs only grow as the run does
-                if not allowed(stage, start, end):
-                    continue
-                value = together(before, here)
+        following: dict[int, int] = {}
+        chosen: dict[int, int] = {}
+        for start, before in values.items():
+            for end in ends(stage, start):
+                value = together(before, cost(stage, start, end))
+                best = following.get(end)
                 if best is None or value < best:
                     following[end], chosen[end] = value, start
         values = following
         choices.append(chosen)
-    if values[layers] is None:
+    if layers not in values:
         return None
-    ends = [layers]
+    found = [layers]
     for chosen in reversed(choices[1:]):
-        ends.append(chosen[ends[-1]])
-    return tuple(reversed(ends))
+        found.append(chosen[found[-1]])
+    return tuple(reversed(found))
 
 
-def _add(one: float, other: float) -> float:
+def _add(one: int, other: int) -> int:
     return one + other

@@ -1,44 +1,112 @@
-"""One planning task: needs, rooms and speeds, seen by stage along the pipeline as `split` wants them.
+"""One planning task: needs, rooms, speeds and links of hosts, by stage along the pipeline as `split` wants.
 
 Ranks number hosts, stages number the way of a hidden state: with order "reverse" the last rank is stage 0.
+Costs are whole numbers: picoseconds, or of memory billionths of what a host has.
 """
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from ringcore.planning.capacity import Room
 from ringcore.planning.needs import Needs
-from ringcore.planning.pace import Reads, rows_together
+from ringcore.planning.pace import LAYER_SECONDS, Reads, rows_together
 from ringcore.planning.speed import ReadSpeed
+from ringcore.planning.split import Line, Stages
 from ringcore.spec.profile import RingOptions
+
+_PICO = 10**12
+_SHARE = 10**9
 
 
 class Task:
-    """``rooms`` and ``speeds`` in rank order. ``counts`` are the layers each stage may hold; None: any."""
+    """``rooms``, ``speeds`` and ``links`` (seconds) in rank order. ``counts`` are the layers each stage may
+    hold; None: any."""
 
     def __init__(
-        self, needs: Needs, rooms: Sequence[Room], speeds: Sequence[ReadSpeed], ring: RingOptions
+        self,
+        needs: Needs,
+        rooms: Sequence[Room],
+        speeds: Sequence[ReadSpeed],
+        links: Sequence[float],
+        ring: RingOptions,
     ) -> None:
         self.needs = needs
         self.rooms = tuple(rooms)
         self.speeds = tuple(speeds)
+        self.links = tuple(links)
         self.ring = ring
         self.ranks = tuple(sorted(range(len(rooms)), reverse=ring.order == "reverse"))
         self.capacities = [self.rooms[rank].usable_bytes for rank in self.ranks]
         self.counts = self._counts()
-        self._reads = Reads(needs, rows_together(needs.sequences, len(rooms)))
+
+    @property
+    def objective(self) -> str:
+        return "by hand" if self.ring.layers else self.ring.objective
+
+    @property
+    def leader(self) -> int:
+        """The stage that rank 0 is."""
+        return self.position(0)
+
+    @property
+    def hops(self) -> list[int]:
+        return [round(self.links[rank] * _PICO) for rank in self.ranks]
 
     def position(self, rank: int) -> int:
         """The stage that this rank is."""
         return self.ranks.index(rank)
 
-    def need(self, _stage: int, start: int, end: int) -> int:
-        return self.needs.all(start, end)
+    def seated(self, ranks: Sequence[int]) -> "Task":
+        """The task of these hosts only, in this order: ``ranks[n]`` becomes rank n."""
+        if tuple(ranks) == tuple(range(len(self.rooms))):
+            return self
+        rooms = [structs.replace(self.rooms[rank], rank=number) for number, rank in enumerate(ranks)]
+        speeds, links = [self.speeds[rank] for rank in ranks], [self.links[rank] for rank in ranks]
+        return Task(self.needs, rooms, speeds, links, self.ring)
 
-    def cost(self, stage: int, start: int, end: int) -> float:
-        """What the objective keeps small: a share of memory, else the time of a step."""
-        if self.ring.objective == "memory" and not self.ring.layers:
-            return self.needs.all(start, end) / max(1, self.capacities[stage])
-        return self._reads.seconds(self.speeds[self.ranks[stage]].bytes_per_second, start, end)
+    def under(self, needs: Needs) -> "Task":
+        """The same hosts with other needs."""
+        return Task(needs, self.rooms, self.speeds, self.links, self.ring)
+
+    def asking(self, **ring: object) -> "Task":
+        """The same with other options of the ring."""
+        changed = structs.replace(self.ring, **ring)
+        return Task(self.needs, self.rooms, self.speeds, self.links, changed)
+
+    def stages(self) -> Stages:
+        need = self._need()
+        count = len(self.ranks)
+        costs = [self._share(need, n) for n in range(count)] if self.objective == "memory" else self._times()
+        return Stages(self.needs.total, [need] * count, self.capacities, costs)
+
+    def _need(self) -> Line:
+        up, down = self.needs.lines()
+        if len(self.ranks) == 1:
+            up[-1] += self.needs.all(0, self.needs.total) - Line(up, down).of(0, self.needs.total)
+        return Line(up, down)
+
+    def _share(self, need: Line, stage: int) -> Line:
+        have = max(1, self.capacities[stage])
+        return Line(
+            [each * _SHARE // have for each in need.up], [each * _SHARE // have for each in need.down]
+        )
+
+    def _times(self) -> list[Line]:
+        # Latency is what one conversation waits; otherwise as many decode together as a step has.
+        alone = self.objective == "latency"
+        rows = 1 if alone else rows_together(self.needs.sequences, len(self.ranks))
+        reads = Reads(self.needs, rows)
+        return [self._time(reads, self.speeds[rank].bytes_per_second) for rank in self.ranks]
+
+    def _time(self, reads: Reads, bytes_per_second: float) -> Line:
+        down = [
+            round((size / bytes_per_second + number * LAYER_SECONDS) * _PICO)
+            for number, size in enumerate(reads.sums)
+        ]
+        up = list(down)
+        up[-1] += round(reads.last / bytes_per_second * _PICO)
+        return Line(up, down)
 
     def _counts(self) -> list[tuple[int, ...]] | None:
         if self.ring.layers:

@@ -8,6 +8,7 @@ class LayerCard(Struct, frozen=True):
 
     ``read_bytes_per_token`` is what one decoded token reads of the weights: with experts only the chosen
     ones; 0 stands for all. ``kv_window``: the layer keeps that many tokens at most; 0 stands for all.
+    ``four_bit_bytes``: what the weights would be at 4 bits; 0 is not known.
     """
 
     weight_bytes: int
@@ -15,6 +16,7 @@ class LayerCard(Struct, frozen=True):
     state_bytes_per_sequence: int = 0  # fixed-size state (SSM); 0 for attention
     read_bytes_per_token: int = 0
     kv_window: int = 0
+    four_bit_bytes: int = 0
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -39,4 +41,6 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     attention_heads: int = 0
     mlp_width: int = 0  # widest inner width of a layer's MLP for one token, all its chosen experts together
     max_context: int = 0  # 0 when the config does not say
+    four_bit_embedding_bytes: int = 0  # as they would be at 4 bits; 0 is not known
+    four_bit_head_bytes: int = 0
     revision: str = ""  # hash of config and headers, whatever the dtype

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 Backend = Literal["ring", "jaccl", "nccl", "mpi"]
 Order = Literal["reverse", "forward"]
-Objective = Literal["throughput", "memory", "equal"]
+Objective = Literal["throughput", "latency", "memory", "equal"]
 LOCAL = "local"  # value of `hosts.ssh` that means: this machine, through an embedded SSH server on loopback
 DEMO_MODEL = "demo"  # value of `model` that means: SmolLM2-135M-Instruct, made once in this user's cache
 
@@ -29,6 +29,7 @@ Layers = Annotated[int, Meta(ge=1, le=10_000)]
 class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[ring]``. ``port`` is the first of the ring's ports: the leader's agent listens on it,
     rank *n*'s link on ``port + 1 + n``. ``layers`` counts layers by hand, rank 0 first.
+    ``arrange`` lets the planner choose the order of the hosts behind the leader.
     ``prefill_chunk``: tokens of a prompt that go through the ring at once; ``step_tokens``: of those at most
     so many while answers run. 0: automatic (`planning.chunk`, `engine.pace`).
     ``allow_unverified`` tries architectures that nobody ran in stages (see `planning.architectures`)."""
@@ -36,6 +37,7 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     backend: Backend = "ring"
     order: Order = "reverse"
     objective: Objective = "throughput"
+    arrange: bool = False
     layers: tuple[Layers, ...] = ()
     context: Annotated[int, Meta(ge=16, le=16_777_216)] = 8192
     sequences: Annotated[int, Meta(ge=1, le=256)] = 4

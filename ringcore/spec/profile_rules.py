@@ -157,6 +157,13 @@ def _ring(profile: Profile) -> Iterator[Problem]:
             expected="one number of layers for each host, rank 0 first",
             remedy=f"write {count} numbers, or remove the key and let the planner choose",
         )
+    if ring.arrange and (ring.layers or ring.objective == "equal"):
+        yield Problem(
+            key="ring.arrange",
+            found="true with " + ("ring.layers" if ring.layers else 'objective = "equal"'),
+            expected="a split that the planner chooses, when it is to choose the order of hosts as well",
+            remedy="remove it, and put the hosts in the order you want",
+        )
     if ring.port + count > 65535:
         yield Problem(
             key="ring.port",
