@@ -35,7 +35,7 @@ class HostView(Struct, frozen=True, kw_only=True):
 
     ``step`` and ``status`` say where the way up stands, ``phase`` what the rank itself said last.
     ``failure`` stays until the step that failed is tried again. ``lost``: the agent ran when we last
-    heard of it, and the connection to it broke.
+    heard of it, and the connection to it broke. A host that the plan leaves out has a ``rank`` behind all.
     """
 
     rank: int
@@ -107,11 +107,25 @@ def apply(state: ClusterState, record: Recorded) -> ClusterState:
         state = _ring_changed(state, event)
     elif isinstance(event, RequestChanged):
         state = _request_changed(state, event)
+    hosts = (*state.hosts[:index], host, *state.hosts[index + 1 :])
+    if isinstance(event, RingChanged) and state.plan is not None:
+        hosts = _seated(hosts, state.plan)
     return structs.replace(
         state,
         time=max(state.time, record.time),
-        hosts=(*state.hosts[:index], host, *state.hosts[index + 1 :]),
+        hosts=hosts,
         log_lines=state.log_lines + isinstance(event, LogLine),
+    )
+
+
+def _seated(hosts: tuple[HostView, ...], plan: Plan) -> tuple[HostView, ...]:
+    """In the plan's order; behind them hosts that it leaves out."""
+    ranks = {stage.host: stage.rank for stage in plan.stages}
+    inside = sorted((host for host in hosts if host.name in ranks), key=lambda host: ranks[host.name])
+    outside = [host for host in hosts if host.name not in ranks]
+    return tuple(
+        host if host.rank == rank else structs.replace(host, rank=rank)
+        for rank, host in enumerate([*inside, *outside])
     )
 
 
@@ -213,13 +227,14 @@ def _step_count(host: HostView, event: StepCount, time: float) -> HostView:
 
 def _ring_changed(state: ClusterState, event: RingChanged) -> ClusterState:
     ended = event.phase in ("stopped", "failed")
+    plan = event.plan if event.plan and event.plan.stages else state.plan
     # A ring that failed is taken down next: that must not wipe why.
     kept = state.failure if event.phase in ("stopping", "stopped") else None
     return structs.replace(
         state,
         ring_phase=event.phase,
         epoch=event.epoch,
-        plan=event.plan if event.plan and event.plan.stages else state.plan,
+        plan=plan,
         api_url=event.api_url if event.phase == "serving" else "",
         failure=event.failure or kept,
         requests=() if ended else state.requests,

@@ -30,6 +30,7 @@ from console.cluster.watch import Watch
 from console.cluster.wheelhouse import Wheelhouse
 from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
+from ringcore.planning.seats import seated
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
 from ringcore.spec.events import HostStep, HostStepName
 from ringcore.spec.facts import HostFacts
@@ -116,10 +117,11 @@ class Operator:
         return plan
 
     async def start(self) -> None:
-        await self.deploy()
+        plan = await self.deploy()
+        hosts = [self._hosts[stage.host] for stage in plan.stages]
         try:
-            _raise_first(await self._each("start", lambda host: start_agent(host, self.profile.name)))
-            await self._watch.serving(list(self._hosts.values()))
+            _raise_first(await self._each("start", lambda host: start_agent(host, self.profile.name), hosts))
+            await self._watch.serving(hosts)
         except BaseException:
             await asyncio.shield(self._clear_away())
             raise
@@ -204,15 +206,23 @@ class Operator:
         self._hosts = dict(sorted(self._hosts.items(), key=lambda item: order.index(item[0])))
         return problems
 
-    async def _over_hosts(self, act: Callable[[Host], Awaitable[object]]) -> list[MlxringError]:
-        return await together(act(host) for host in self._hosts.values())
+    async def _over_hosts(
+        self, act: Callable[[Host], Awaitable[object]], hosts: Sequence[Host] | None = None
+    ) -> list[MlxringError]:
+        """On all hosts, or on these."""
+        return await together(act(host) for host in (self._hosts.values() if hosts is None else hosts))
 
-    async def _each(self, step: HostStepName, act: Callable[[Host], Awaitable[object]]) -> list[MlxringError]:
+    async def _each(
+        self,
+        step: HostStepName,
+        act: Callable[[Host], Awaitable[object]],
+        hosts: Sequence[Host] | None = None,
+    ) -> list[MlxringError]:
         async def one(host: Host) -> None:
             async with host_step(self._emit, host.options.name, step):
                 await act(host)
 
-        return await self._over_hosts(one)
+        return await self._over_hosts(one, hosts)
 
     async def _read_facts(self, host: Host) -> None:
         self.facts[host.options.name] = await gather_facts(host)
@@ -291,9 +301,10 @@ class Operator:
             return await self._make_model(progress)
 
     async def _deploy(self, plan: Plan, preparation: Preparation) -> None:
-        paths = tuple(self._paths[options.name] for options in self.profile.hosts)
+        ring = seated(self.profile, plan)
+        paths = tuple(self._paths[options.name] for options in ring.hosts)
         secret = secrets.token_hex(32)
-        copies = deployments(self.profile, plan, paths, uuid.uuid4().hex)
+        copies = deployments(ring, plan, paths, uuid.uuid4().hex)
         by_name = {copy.me.host: copy for copy in copies}
 
         async def one(host: Host) -> None:
@@ -303,7 +314,7 @@ class Operator:
             await write_run(host, self._prepared[name], by_name[name], secret)
             await preparation.remove_unused(host)
 
-        _raise_first(await self._each("deploy", one))
+        _raise_first(await self._each("deploy", one, [self._hosts[name] for name in by_name]))
 
     async def _clear_away(self) -> None:
         """After a start that failed: nothing of it stays running."""

@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     async def act(session: Session) -> int:
         await _serving(session)
         levels = _fitting(arguments, session)
-        stages = Stages(tuple(host.name for host in session.profile.hosts))
+        plan, hosts = session.state.plan, session.state.hosts
+        stages = Stages(tuple(host.name for host in hosts[: len(plan.stages) if plan else None]))
         session.watchers.append(stages)
         following = asyncio.create_task(session.operator.follow(), name="follow the journals")
         try:

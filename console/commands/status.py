@@ -31,15 +31,16 @@ def run(arguments: argparse.Namespace) -> int:
 def table(state: ClusterState) -> str:
     """The ring in a few lines for a person."""
     ready = sum(host.phase == "ready" for host in state.hosts)
+    stages = state.plan.stages if state.plan else ()
     lines = [
         f"{state.name}  {state.model}  {(state.ring_phase or 'not running').upper()}  epoch {state.epoch}  "
-        f"{ready}/{len(state.hosts)} ranks  {state.tokens_per_second:.1f} tok/s  "
+        f"{ready}/{len(stages) or len(state.hosts)} ranks  {state.tokens_per_second:.1f} tok/s  "
         f"TTFT {state.first_token_seconds:.2f} s  {state.api_url}",
         "",
         "rank  host          phase      layers     steps   resident    weights         KV  computes with",
     ]
     for host in state.hosts:
-        shard = state.plan.stages[host.rank].shard if state.plan else None
+        shard = stages[host.rank].shard if host.rank < len(stages) else None
         layers = f"{shard.start}..{shard.end - 1}" if shard else "-"
         memory = host.memory
         sizes = (memory.resident_bytes, memory.weight_bytes, memory.kv_bytes) if memory else (0, 0, 0)

@@ -20,7 +20,8 @@ def header_line(picture: Picture, width: int) -> Content:
     """Name, model, phase, epoch, ranks, speed; the model's name gives way when it is narrow."""
     state = picture.state
     word, tone = headline(picture)
-    ranks = f"{picture.ready_ranks}/{len(state.hosts)} ranks"
+    count = len(state.plan.stages) if state.plan else len(state.hosts)
+    ranks = f"{picture.ready_ranks}/{count} ranks"
     speed = f"{state.tokens_per_second:.1f} tok/s" if state.tokens_per_second else "- tok/s"
     first = f"TTFT {state.first_token_seconds:.1f} s" if state.first_token_seconds else "TTFT -"
     epoch = f"epoch {state.epoch or '-'}"

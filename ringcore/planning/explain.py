@@ -18,6 +18,7 @@ def explanation(
     return (
         _model(seated),
         _objective(task, speed),
+        *_seats(task, choice),
         *_ranks(seated, found.stages),
         *_pace(seated, found),
         *notes,
@@ -48,6 +49,16 @@ def _objective(task: Task, speed: str) -> str:
             "objective equal: every rank has as many layers as the others, or one more where it costs least."
         )
     return f"objective throughput: the slowest rank is as fast as can be; {speed}."
+
+
+def _seats(task: Task, choice: Choice) -> Iterator[str]:
+    """Who is in the ring, where that is not simply the profile's hosts in their order."""
+    names = [task.rooms[rank].host for rank in choice.ranks]
+    if list(choice.ranks) != sorted(choice.ranks):
+        yield f"order of the hosts, rank 0 first: {', '.join(names)}."
+    for room in task.rooms:
+        if room.host not in names:
+            yield f"{room.host} is left out: with it a token would take longer through the ring."
 
 
 def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from ringcore.planning.needs import Needs
 from ringcore.planning.plan import make_plan
+from ringcore.planning.seats import seated
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan
 from ringcore.spec.units import GIB, MIB, parse_bytes
@@ -277,3 +278,66 @@ def test_a_large_model_on_eight_hosts_is_planned_at_once() -> None:
     with pytest.raises(PlanError):
         make_plan(card, profile(hosts(8)), facts(*[2 * GIB] * 8), {})
     assert time.process_time() - began < 2
+
+
+def test_latency_fills_the_fastest_host_first_and_leaves_out_who_only_adds_to_it() -> None:
+    told = (
+        facts(64 * GIB, chip="Apple M4")
+        + facts(2 * GIB, chip="Apple M2 Ultra")
+        + facts(64 * GIB, chip="Apple M1")
+    )
+    plan = make_plan(model(30, head_bytes=0), profile(hosts(3), objective="latency"), told, {})
+    assert [stage.host for stage in plan.stages] == ["h0", "h1"], "the M1 is the slowest"
+    full = plan.stages[1]
+    assert 0 <= full.free_bytes < 100 * MIB, "the fastest one takes all that it can hold"
+    assert any("h2 is left out" in line for line in plan.explanation)
+    whole = make_plan(model(30, head_bytes=0), profile(hosts(3)), told, {})
+    assert plan.tokens_per_second > whole.tokens_per_second
+
+
+def test_latency_is_one_host_where_one_is_enough_and_hosts_are_equal() -> None:
+    plan = make_plan(model(12), profile(hosts(3), objective="latency"), facts(*[8 * GIB] * 3), {})
+    assert [stage.host for stage in plan.stages] == ["h0"]
+    assert plan.stages[0].shard.count == 12
+
+
+def test_latency_keeps_the_leader_even_where_it_is_the_slowest() -> None:
+    told = facts(8 * GIB, chip="Apple M1") + facts(8 * GIB, chip="Apple M2 Ultra")
+    plan = make_plan(model(30), profile(hosts(2), objective="latency"), told, {})
+    assert counts(plan) == [1, 29]
+
+
+@pytest.mark.parametrize("order", ["reverse", "forward"])
+def test_arrange_finds_an_order_that_fits_where_the_given_one_does_not(order: str) -> None:
+    """An embedding as large as most of what a small host has, and two places for it."""
+    card = model(12, embedding_bytes=900 * MIB)
+    card = card if order == "reverse" else structs.replace(card, embedding_bytes=1, head_bytes=900 * MIB)
+    told = facts(2 * GIB, 2 * GIB, 600 * MIB)
+    with pytest.raises(PlanError) as caught:
+        make_plan(card, profile(hosts(3), order=order), told, {})
+    assert "arrange = true" in caught.value.failure.remedy
+    plan = make_plan(card, profile(hosts(3), order=order, arrange=True), told, {})
+    assert [stage.host for stage in plan.stages] == ["h0", "h2", "h1"]
+    assert any("h0, h2, h1" in line for line in plan.explanation)
+
+
+def test_a_variable_counts_for_the_hosts_place_in_the_profile_wherever_it_is_seated() -> None:
+    card = model(12, embedding_bytes=900 * MIB)
+    told, ceilings = facts(*[2 * GIB] * 3), {"RANK_MEMORY_MB_2": "600"}
+    plan = make_plan(card, profile(hosts(3), arrange=True), told, ceilings)
+    assert [(stage.rank, stage.host, stage.ceiling_bytes // MIB) for stage in plan.stages] == [
+        (0, "h0", 2048),
+        (1, "h2", 600),
+        (2, "h1", 2048),
+    ]
+
+
+def test_the_profile_is_seated_as_the_plan_says() -> None:
+    ring = profile(hosts(3))
+    made = make_plan(model(), profile(hosts(2)), facts(8 * GIB, 8 * GIB), {})
+    turned = structs.replace(
+        made, stages=tuple(structs.replace(s, host=("h2", "h0")[s.rank]) for s in made.stages)
+    )
+    assert [host.name for host in seated(ring, turned).hosts] == ["h2", "h0"]
+    with pytest.raises(PlanError, match="h2"):
+        seated(profile(hosts(2)), turned)

@@ -216,6 +216,19 @@ def test_a_serving_ring_has_a_plan_and_an_address() -> None:
     assert state.api_url == "http://127.0.0.1:1"
 
 
+def test_hosts_stand_in_the_plans_order_and_those_it_leaves_out_behind_them() -> None:
+    stages = fake.PLAN.stages
+    turned = (structs.replace(stages[0], host=fake.NAMES[2]), structs.replace(stages[1], host=fake.NAMES[0]))
+    state = reduced(RingChanged(phase="loading", epoch=1, plan=structs.replace(fake.PLAN, stages=turned)))
+    assert [(host.rank, host.name) for host in state.hosts] == [
+        (0, fake.NAMES[2]),
+        (1, fake.NAMES[0]),
+        (2, fake.NAMES[1]),
+    ]
+    state = reduced(RankChanged(rank=0, phase="ready"), rank=2, state=state)
+    assert [host.phase for host in state.hosts] == ["ready", None, None]
+
+
 def test_a_plan_stays_when_a_later_change_carries_none_or_an_empty_one() -> None:
     state = reduced(
         RingChanged(phase="loading", epoch=1, plan=fake.PLAN),
