@@ -4,6 +4,7 @@ from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.connect import SshConnector
 from console.cluster.operator import Operator, Progress
+from console.cluster.weights import Weights
 from console.cluster.wheelhouse import Wheelhouse
 from console.demo.cache import user_cache
 from console.demo.hosts import EmbeddedHosts, hosts_root
@@ -21,7 +22,8 @@ def operator_for(
     answers = Answers(asker, accept_new_host_keys=accept_new_host_keys)
     connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers, Audit(profile.name))
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
-    operator = Operator(profile, connector, emit, _demo_model, wheelhouse)
+    weights = Weights(profile, emit, user_cache())
+    operator = Operator(profile, connector, emit, _demo_model, wheelhouse, weights)
     operator.confirm = asker.agree if asker is not None else refuse
     return operator
 

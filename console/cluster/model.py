@@ -12,6 +12,11 @@ from ringcore.spec.errors import MlxringError, PlanError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.profile import Profile
 
+
+class NoFolder(PlanError):
+    """The host has no folder at the model's path."""
+
+
 _SURVEY_SECONDS = 60.0  # headers of hundreds of files on a cold disk
 
 
@@ -28,7 +33,8 @@ def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
 async def read_card(
     host: Host, facts: HostFacts, path: str, dtype: str, *, allow_unverified: bool
 ) -> ModelCard:
-    """Surveys the folder on ``host``, with nothing installed there. Raises `PlanError` with what is wrong."""
+    """Surveys the folder on ``host``, with nothing installed there. Raises `PlanError` with what is wrong,
+    `NoFolder` when there is none."""
     python = facts.pythons[0].path if facts.pythons else "python3"
     script = resources.files("ringcore.checkpoint").joinpath("survey.py").read_text()
     result = await host.run([python, "-I", "-B", "-c", script, path], timeout=_SURVEY_SECONDS)
@@ -43,12 +49,20 @@ async def read_card(
         ) from None
     try:
         if not found:
-            raise PlanError(answer["cause"], answer["remedy"])
+            kind = NoFolder if answer["absent"] else PlanError
+            raise kind(answer["cause"], answer["remedy"], host=host.options.name)
         tensors = [Tensor(name, kind, tuple(shape), size) for name, kind, shape, size in answer["tensors"]]
-        name = path.rstrip("/").rpartition("/")[2]
-        return make_card(name, answer["config"], tensors, dtype, allow_unverified=allow_unverified)
+        return make_card(
+            model_name(path), answer["config"], tensors, dtype, allow_unverified=allow_unverified
+        )
+    except NoFolder:
+        raise
     except PlanError as error:
         raise MlxringError.at(error.failure, host.options.name) from None
+
+
+def model_name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def same_model(cards: Sequence[tuple[str, ModelCard]]) -> ModelCard:

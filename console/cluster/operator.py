@@ -18,15 +18,16 @@ from console.chat import stream_chat
 from console.cluster.actions import Told
 from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
-from console.cluster.facts import expanded, gather_facts
+from console.cluster.facts import gather_facts
 from console.cluster.host import Host
-from console.cluster.model import read_card, ring_dtype, same_model
+from console.cluster.model import ring_dtype, same_model
 from console.cluster.prepare import Preparation, differs, listed, own_version
 from console.cluster.provision import Prepared
 from console.cluster.steps import emit_for, host_step, together
 from console.cluster.stop import purge_home, reap
 from console.cluster.versions import deployed_version
 from console.cluster.watch import Watch
+from console.cluster.weights import Weights
 from console.cluster.wheelhouse import Wheelhouse
 from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
@@ -51,8 +52,8 @@ class Connector(Protocol):
 
 class Operator:
     """See `console.ports.Cluster`. ``environment`` is where memory overrides are looked up. ``make_model``
-    gives the folder of the demo model, made on first use. ``setup`` and ``confirm`` may be replaced before a
-    verb begins."""
+    gives the folder of the demo model, made on first use. ``weights`` are those of ``profile``. ``setup`` and
+    ``confirm`` may be replaced before a verb begins."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Operator:
         emit: Emit,
         make_model: MakeModel,
         wheelhouse: Wheelhouse,
+        weights: Weights,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.profile = profile
@@ -75,6 +77,7 @@ class Operator:
         self._hosts: dict[str, Host] = {}
         self._prepared: dict[str, Prepared] = {}
         self._paths: dict[str, str] = {}
+        self._weights = weights
         self._watch = Watch(profile.name, profile.leader.name, emit)
 
     # verbs --------------------------------------------------------------------------------------
@@ -113,6 +116,7 @@ class Operator:
         if not agreed:
             problems += await preparation.agree(refuse if problems else self.confirm)
         await self._prepare(preparation, problems)
+        await self._place(plan)
         await self._deploy(plan, preparation)
         return plan
 
@@ -278,10 +282,7 @@ class Operator:
 
         async def one(host: Host) -> None:
             name = host.options.name
-            path = host.options.model or own_model or self.profile.model
-            path = self._paths[name] = expanded(path, self.facts[name].home)
-            allowed = self.profile.ring.allow_unverified
-            cards[name] = await read_card(host, self.facts[name], path, dtype, allow_unverified=allowed)
+            cards[name] = await self._weights.card(host, self.facts[name], own_model, dtype)
 
         _raise_first(await self._each("weights", one))
         card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])
@@ -299,6 +300,13 @@ class Operator:
 
         async with host_step(self._emit, leader, "weights"):
             return await self._make_model(progress)
+
+    async def _place(self, plan: Plan) -> None:
+        async def one(host: Host) -> None:
+            name = host.options.name
+            self._paths[name] = await self._weights.place(host, self._prepared[name], plan)
+
+        _raise_first(await self._each("weights", one))
 
     async def _deploy(self, plan: Plan, preparation: Preparation) -> None:
         ring = seated(self.profile, plan)

@@ -3,8 +3,8 @@
 This file is also sent to hosts as text and run there (``python -c TEXT FOLDER``) before anything is
 installed: standard library only, nothing of this project, Python 3.8. It prints one JSON line,
 ``{"ok": true, "config": {...}, "tensors": [[name, dtype, shape, bytes], ...]}`` or ``{"ok": false, "cause":
-..., "remedy": ...}``. Format of the files: https://github.com/huggingface/safetensors (8 bytes length,
-little endian; JSON header; data).
+..., "remedy": ..., "absent": false}``. Format of the files: https://github.com/huggingface/safetensors
+(8 bytes length, little endian; JSON header; data).
 """
 
 from __future__ import annotations
@@ -36,21 +36,24 @@ class Tensor(NamedTuple):
 
 
 class Unreadable(Exception):
-    """The folder is no whole model. Becomes a ``PlanError`` where that is known."""
+    """The folder is no whole model; ``absent``: there is none. Becomes a `PlanError` where that is known."""
 
-    def __init__(self, cause: str, remedy: str) -> None:
+    def __init__(self, cause: str, remedy: str, absent: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
+        self.absent = absent
 
 
 def survey(folder: Path) -> dict[str, Any]:
     """The answer for ``folder``. Raises `Unreadable`."""
     try:
         if not folder.is_dir():
-            what = "is a file" if folder.exists() else "is not there"
+            there = folder.exists()
             raise Unreadable(
-                f"the model folder {folder} {what}", "copy the model there, or correct `model` in the profile"
+                f"the model folder {folder} {'is a file' if there else 'is not there'}",
+                "copy the model there, or correct `model` in the profile",
+                absent=not there,
             )
         return {"ok": True, "config": json_object(folder / "config.json"), "tensors": read_tensors(folder)}
     except OSError as error:
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
     try:
         answer = survey(Path(arguments[0]).expanduser())
     except Unreadable as error:
-        answer = {"ok": False, "cause": error.cause, "remedy": error.remedy}
+        answer = {"ok": False, "cause": error.cause, "remedy": error.remedy, "absent": error.absent}
     sys.stdout.write(json.dumps(answer, separators=(",", ":")) + "\n")
     return 0
 
@@ -74,9 +77,7 @@ def read_tensors(folder: Path) -> list[Tensor]:
 
     Raises `Unreadable` naming the file: none there, one of the index missing, damaged or cut short.
     """
-    wanted = _read_index(folder / INDEX)
-    files = [folder / name for name in sorted(set(wanted.values()))]
-    files = files or sorted(folder.glob("model*.safetensors"))
+    wanted, files = weight_files(folder)
     if not files:
         raise Unreadable(f"no model*.safetensors in {folder}", "copy the whole model folder to this host")
     missing = [file.name for file in files if not file.exists()]
@@ -96,11 +97,17 @@ def read_tensors(folder: Path) -> list[Tensor]:
     return [found[name] for name in sorted(found)]
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    """Tensor name -> file name; empty when there is no index."""
-    if not path.exists():
-        return {}
-    names = json_object(path).get("weight_map")
+def weight_files(folder: Path) -> tuple[dict[str, str], list[Path]]:
+    """Tensor name -> file name as the index has it (empty without one), and the files of the model."""
+    path = folder / INDEX
+    wanted = index_names(path, json_object(path)) if path.exists() else {}
+    files = [folder / name for name in sorted(set(wanted.values()))]
+    return wanted, files or sorted(folder.glob("model*.safetensors"))
+
+
+def index_names(path: Path, index: dict[str, Any]) -> dict[str, str]:
+    """Tensor name -> file name, of the index that ``path`` holds."""
+    names = index.get("weight_map")
     if not isinstance(names, dict) or not all(_is_file_name(name) for name in names.values()):
         raise Unreadable(f"{path} has no weight_map of file names", _AGAIN)
     return names
@@ -108,23 +115,35 @@ def _read_index(path: Path) -> dict[str, str]:
 
 def read_header(path: Path) -> Iterator[Tensor]:
     """The tensors of one file. Raises `Unreadable` when it cannot be read, is damaged, or ends too early."""
+    return (tensor for tensor, _ in read_places(path))
+
+
+def read_places(path: Path) -> Iterator[tuple[Tensor, int]]:
+    """`read_header`, and where in the file each tensor's data begins."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(_MAX_HEADER, size - 8):
                 raise _damaged(path, f"a header of {length} bytes does not fit in its {size} bytes")
-            header = json.loads(file.read(length))
+            header = file.read(length)
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror or error}", "check the file") from None
+    return parse_header(path, header, size - 8 - length)
+
+
+def parse_header(path: Path, header: bytes, data_bytes: int) -> Iterator[tuple[Tensor, int]]:
+    """`read_places` of the file at ``path``, of which only the header's text and the size were fetched."""
+    try:
+        entries = json.loads(header)
     except (ValueError, RecursionError):
         raise _damaged(path, "its header is no JSON") from None
-    if not isinstance(header, dict):
+    if not isinstance(entries, dict):
         raise _damaged(path, "its header is no table of tensors")
-    data_bytes = size - 8 - length
-    for name, entry in header.items():
+    for name, entry in entries.items():
         if name != "__metadata__":
-            yield _tensor(path, name, entry, data_bytes)
+            tensor = _tensor(path, name, entry, data_bytes)
+            yield tensor, 8 + len(header) + entry["data_offsets"][0]
 
 
 def json_object(path: Path) -> dict[str, Any]:

@@ -35,6 +35,11 @@ def part_of(name: str) -> Outer | int | None:
     return next((part for part, pattern in _OUTER.items() if pattern.search(name)), None)
 
 
+def is_foreign(name: str) -> bool:
+    """Whether a tensor belongs to what mlx-lm drops on loading: pictures, sound, further tokens."""
+    return _FOREIGN.search(name) is not None
+
+
 def is_expert(name: str) -> bool:
     """Whether a tensor belongs to experts of which a token uses some only."""
     return _EXPERTS.search(name) is not None

@@ -4,6 +4,7 @@ The limits of each key stand here, in its type; `profile_schema` reads them from
 """
 
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -11,8 +12,13 @@ from msgspec import Meta, Struct
 Backend = Literal["ring", "jaccl", "nccl", "mpi"]
 Order = Literal["reverse", "forward"]
 Objective = Literal["throughput", "latency", "memory", "equal"]
+Weights = Literal["auto", "path", "push", "hub"]
 LOCAL = "local"  # value of `hosts.ssh` that means: this machine, through an embedded SSH server on loopback
 DEMO_MODEL = "demo"  # value of `model` that means: SmolLM2-135M-Instruct, made once in this user's cache
+
+REPOSITORY = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9._/-]*)?"
+)
 
 Name = Annotated[
     str,
@@ -100,15 +106,25 @@ class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ring. ``path`` is the file it was read from ("" when made in memory).
 
-    ``model`` is a folder on the hosts (``~`` is each host's own home), or ``demo``.
+    ``model`` is a folder (``~`` is each machine's own home), a repository of the Hugging Face hub
+    (``owner/name`` or ``owner/name@revision``), or ``demo``. ``weights`` says how hosts come by what their
+    layers need: the folder lies there (``path``), this machine has it and sends each its part (``push``), or
+    each fetches the files of its part (``hub``); ``auto`` takes the hub for a repository, else the path, and
+    sends to those hosts that have no such folder while this machine has.
     """
 
     name: Name
     model: str
     hosts: Annotated[tuple[HostOptions, ...], Meta(min_length=1, max_length=8)]
+    weights: Weights = "auto"
     ring: RingOptions = RingOptions()
     api: ApiOptions = ApiOptions()
     path: str = ""
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether ``model`` names a repository of the hub."""
+        return REPOSITORY.fullmatch(self.model) is not None
 
     @property
     def leader(self) -> HostOptions:

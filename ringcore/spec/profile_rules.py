@@ -43,11 +43,27 @@ def _model(profile: Profile) -> Iterator[Problem]:
                     remedy="the demo model is made on this machine only: name a folder that every host has",
                 )
                 return
+        if profile.weights not in ("auto", "path"):
+            yield Problem(
+                key="weights",
+                found=shown(profile.weights),
+                expected=f'"auto" with model = "{DEMO_MODEL}", which is made where it is needed',
+                remedy="remove the key",
+            )
+    elif profile.from_hub and profile.weights in ("auto", "hub"):
+        return
+    elif profile.from_hub or (profile.weights == "hub" and _is_path(model)):
+        yield Problem(
+            key="weights",
+            found=f"{shown(profile.weights)} with model = {shown(model)}",
+            expected='"hub" with a repository (owner/name), "path" or "push" with a folder',
+            remedy='write weights = "auto", which takes what fits the model',
+        )
     elif not _is_path(model):
         yield Problem(
             key="model",
             found=shown(model),
-            expected=f'an absolute path or ~/... of a model folder on the hosts, or "{DEMO_MODEL}"',
+            expected=f'an absolute path or ~/... of a model folder, owner/name of the hub, or "{DEMO_MODEL}"',
             remedy=_path_remedy(model),
         )
 
@@ -246,4 +262,4 @@ def _path_remedy(path: str) -> str:
     if ".." in path.split("/"):
         return "write the path without '..'"
     tail = path.strip("/").split("/")[-1] or "NAME"
-    return f'put the folder on each host and write its path there, such as "~/models/{tail}"'
+    return f'put the folder where it is looked for and write its path there, such as "~/models/{tail}"'

@@ -74,11 +74,24 @@ WRONG = {
         "without control characters",
         "remove the control characters",
     ),
-    "model by hub name": (
-        'name = "t"\nmodel = "mlx-community/Qwen3-4B"\n' + HOST,
+    "model by its bare name": (
+        'name = "t"\nmodel = "Qwen3-4B"\n' + HOST,
         "model",
         "an absolute path or ~/...",
         '"~/models/Qwen3-4B"',
+    ),
+    "a repository to be pushed": (
+        'name = "t"\nmodel = "mlx-community/Qwen3-4B"\nweights = "push"\n' + HOST,
+        "weights",
+        '"hub" with a repository',
+        'weights = "auto"',
+    ),
+    "a folder from the hub": (HEAD + 'weights = "hub"\n' + HOST, "weights", '"push" with a folder', "auto"),
+    "the demo model pushed": (
+        'name = "t"\nmodel = "demo"\nweights = "push"\n' + LOCAL,
+        "weights",
+        "made where it is needed",
+        "remove the key",
     ),
     "model climbs": ('name = "t"\nmodel = "/m/../x"\n' + HOST, "model", "absolute path", "without '..'"),
     "model in another home": ('name = "t"\nmodel = "~bob/m"\n' + HOST, "model", "absolute path", '"~/m"'),
@@ -277,7 +290,10 @@ tls_key = "/etc/ssl/key.pem"
 {SECOND}"""
 
 
-@pytest.mark.parametrize("text", [HEAD + HOST, FULL, 'name = "t"\nmodel = "demo"\n' + LOCAL])
+@pytest.mark.parametrize(
+    "text",
+    [HEAD + HOST, FULL, 'name = "t"\nmodel = "o/n@v1"\n' + HOST, 'name = "t"\nmodel = "demo"\n' + LOCAL],
+)
 def test_a_profile_written_and_read_again_is_the_same(text: str) -> None:
     profile = read(text)
     again = tomllib.loads(tomli_w.dumps(to_toml_data(profile)))
