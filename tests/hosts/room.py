@@ -139,7 +139,7 @@ class RoomOperator(Operator):
 
     def write(self) -> None:
         data = {"name": "t", "model": str(self.model), "ring": self.ring, "api": {"port": self.api_port}}
-        self.profile.write_text(tomli_w.dumps(data | {"hosts": self.hosts}))
+        self.profile.write_text(tomli_w.dumps(data | {"hosts": self.hosts} | self.top))
 
     @property
     def environment(self) -> dict[str, str]:

@@ -36,6 +36,7 @@ class Operator:
     ranks: int = 2
     ring: dict[str, Any] = field(default_factory=dict)
     hosts: list[dict[str, Any]] = field(default_factory=list)
+    top: dict[str, Any] = field(default_factory=dict)  # more keys of the profile
 
     def __post_init__(self) -> None:
         first = free_ports(self.ranks + 2)
@@ -56,7 +57,7 @@ class Operator:
             "ring": self.ring,
             "api": {"port": self.api_port},
             "hosts": self.hosts,
-        }
+        } | self.top
         self.profile.write_text(tomli_w.dumps(data))
 
     @property
