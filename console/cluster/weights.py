@@ -117,7 +117,7 @@ class Weights:
         began = time.monotonic()
         try:
             if transfers:
-                async with telling(self._emit, host.options.name, progress, f"send weights to {folder}"):
+                async with telling(self._emit, host.options.name, progress, f"sending weights to {folder}"):
                     await push.send(transfers, remove, progress.moved)
         finally:
             await asyncio.to_thread(self._sums.save, pieces)

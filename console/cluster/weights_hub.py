@@ -249,7 +249,7 @@ class Fetch:
         argv = [self._python, "-I", "-B", "-c", script]
         answer = _Answer()
         async with (
-            telling(self._emit, self._host.options.name, progress, f"fetch {hub.repository} from the hub"),
+            telling(self._emit, self._host.options.name, progress, f"fetching {hub.repository} from the hub"),
             self._host.stream(argv, timeout=_FETCH_SECONDS) as remote,
         ):
             await remote.send(json.dumps(order).encode() + b"\n")

@@ -21,15 +21,16 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = 0
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self.began = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self.began, 0)])
 
     def moved(self, count: int) -> None:
         self.done += count
 
     def text(self, now: float) -> str:
-        """``"312.0 MiB of 1.0 GiB, 220 MiB/s, 4 s left"``, told at ``now`` by the monotonic clock."""
+        """``"312 MiB of 1.0 GiB, 220 MiB/s, 4 s left"``, told at ``now`` by the monotonic clock."""
         self._seen.append((now, self.done))
-        while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_SECONDS:
+        while now - self._seen[0][0] > _RATE_SECONDS:
             self._seen.popleft()
         began, before = self._seen[0]
         rate = (self.done - before) / (now - began) if now > began else 0.0
@@ -58,7 +59,7 @@ async def telling(emit: Emit, host: str, progress: Progress, command: str) -> As
             await asyncio.sleep(_EVERY_SECONDS)
             tell(progress.text(time.monotonic()))
 
-    tell(progress.text(time.monotonic()))
+    tell(f"{command}: {format_bytes(progress.total)}")
     ticking = asyncio.create_task(go_on())
     try:
         yield

@@ -54,7 +54,8 @@ class Progress:
         event = record.event
         text = ""
         if isinstance(event, HostStep) and event.status in ("active", "failed"):
-            note = event.failure.cause if event.failure else event.command or event.detail
+            said = (event.detail, event.command) if event.step == "weights" else (event.command, event.detail)
+            note = event.failure.cause if event.failure else said[0] or said[1]
             text = f"{event.step:<9} {'FAILED: ' if event.failure else ''}{note}"
         elif isinstance(event, RankChanged):
             note = event.failure.cause if event.failure else event.detail

@@ -75,7 +75,7 @@ async def test_a_host_fetches_the_files_of_its_layers_only_and_a_rank_loads_them
     check_resident(loaded, sum(each.nbytes for each in found.tensors if each.name in index), tolerance=0)
     for name in wanted:
         assert (there / name).read_bytes() == (published / name).read_bytes()
-    assert heard.steps[0].command.startswith("fetch owner/toy-4bit")
+    assert heard.steps[0].command.startswith("fetching owner/toy-4bit")
 
     hub.asked.clear()
     await fetch.run(found, stage(0, 2))
