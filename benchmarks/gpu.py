@@ -1,10 +1,11 @@
 """A ring on one GPU against mlx-lm in one process there: ``python -m benchmarks.gpu --out FILE``.
 
 Random 4-bit models in the shapes of real ones, the same folder for everybody. Contenders: mlx-lm, a ring
-of 1, the same with the profile's default chunk, and a ring of 2 whose ranks share the GPU (over MLX's
-``ring`` backend on loopback: NCCL wants a GPU a rank). All are loaded at once and work by turns, one
-measurement each, as often as asked, so that what changes in the machine meets all of them. ``--tiny`` is
-the same with small shapes, for a machine without a GPU.
+of 1, and a ring of 2 whose ranks share the GPU (over MLX's ``ring`` backend on loopback: NCCL wants a GPU a
+rank). All are loaded at once and work by turns, one measurement each, as often as asked, so that what
+changes in the machine meets all of them. ``--tiny`` is the same with small shapes. Answers are compared too:
+in bfloat16 they part early, since mlx-lm reads a prompt's last token by itself and so rounds otherwise;
+``--dtype float32`` shows that they are the same (set ``MLX_ENABLE_TF32=0``).
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from benchmarks.gpu_models import BITS, GROUP_SIZE, SHAPES
+from benchmarks.gpu_models import BITS, DTYPES, GROUP_SIZE, SHAPES
 from benchmarks.ring_driver import REPOSITORY, Answer, Ring
 from ringcore.checkpoint.survey import survey
 from ringcore.planning.card import make_card
@@ -35,8 +36,7 @@ from ringcore.spec.profile import HostOptions, Profile, RingOptions
 from ringcore.spec.units import GIB
 
 CONTEXT, SEQUENCES, MEMORY_BYTES = 8192, 8, 60 * GIB
-MLX_LM_CHUNK = 2048  # its own prefill step
-CPU_CHUNK = 256  # what a ring of processors takes
+CHUNK = 2048  # mlx-lm's own prefill step, and what a plan for a GPU takes where there is room
 LEAD = 8  # tokens of an answer before its rate is measured
 MLX_LM = "mlx-lm"
 
@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where models are made, kept and found again")
     parser.add_argument("--tiny", action="store_true", help="small shapes and few tokens")
+    parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="of what floats")
     asked = parser.parse_args(arguments)
     tasks = tasks_of(tiny=asked.tiny)
     result: dict[str, Any] = {
@@ -114,13 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": device(),
         "settings": {
             "bits": BITS, "group_size": GROUP_SIZE, "context": CONTEXT, "sequences": SEQUENCES,
-            "repeats": asked.repeats, "tiny": asked.tiny, "tasks": [vars(task) for task in tasks],
+            "repeats": asked.repeats, "tiny": asked.tiny, "dtype": asked.dtype,
+            "tasks": [vars(task) for task in tasks],
         },
         "models": {},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="gpu-models-") as folder:
         for name in asked.models:
-            made = make_model(name, asked.folder or Path(folder), tiny=asked.tiny)
+            made = make_model(name, asked.folder or Path(folder), tiny=asked.tiny, dtype=asked.dtype)
             for result["models"][name] in compare(made, tasks, asked.repeats):
                 asked.out.write_text(json.dumps(result, indent=1))
             if name in result["models"]:
@@ -137,11 +139,11 @@ def tasks_of(*, tiny: bool) -> tuple[Task, ...]:
     )
 
 
-def make_model(name: str, folder: Path, *, tiny: bool) -> Path:
+def make_model(name: str, folder: Path, *, tiny: bool, dtype: str) -> Path:
     """In a process of its own, whose memory is free when it has ended. One that is there is taken."""
     if (folder / name / "config.json").exists():
         return folder / name
-    command = [sys.executable, "-m", "benchmarks.gpu_models", name, str(folder / name)]
+    command = [sys.executable, "-m", "benchmarks.gpu_models", name, str(folder / name), "--dtype", dtype]
     subprocess.run([*command, *(["--tiny"] if tiny else [])], cwd=REPOSITORY, check=True)
     return folder / name
 
@@ -181,9 +183,8 @@ def compare(model: Path, tasks: Sequence[Task], repeats: int) -> Iterator[dict[s
     """After each repetition what there is until then: rates by contender and task, and each contender's
     layers and agreement with mlx-lm."""
     plans = {
-        "ring of 1": plan_for(model, 1, MLX_LM_CHUNK),
-        f"ring of 1, chunks of {CPU_CHUNK}": plan_for(model, 1, CPU_CHUNK),
-        "ring of 2": plan_for(model, 2, MLX_LM_CHUNK),
+        "ring of 1": plan_for(model, 1, CHUNK),
+        "ring of 2": plan_for(model, 2, CHUNK),
     }
     vocabulary = json.loads((model / "config.json").read_bytes())["vocab_size"]
     with ExitStack() as stack:

@@ -79,6 +79,7 @@ _TINY: dict[str, dict[str, Any]] = {
     },
 }
 GROUP_SIZE, BITS, SEED = 64, 4, 7
+DTYPES = ("bfloat16", "float32")
 
 
 def main() -> int:
@@ -86,21 +87,20 @@ def main() -> int:
     parser.add_argument("name", choices=SHAPES)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0])
     asked = parser.parse_args()
-    make(asked.name, asked.folder, tiny=asked.tiny)
+    make(asked.name, asked.folder, tiny=asked.tiny, dtype=asked.dtype)
     return 0
 
 
-def make(name: str, folder: Path, *, tiny: bool) -> None:
-    """Scales and norms are bfloat16 on a GPU, and float32 on a processor, where that is many times faster."""
+def make(name: str, folder: Path, *, tiny: bool, dtype: str) -> None:
+    """``dtype``: of scales and norms, and so of all that floats."""
     import mlx.core as mx
     from mlx.utils import tree_flatten, tree_map
     from mlx_lm.utils import quantize_model, save_config, save_model
 
-    on_gpu = mx.default_device().type == mx.DeviceType.gpu
-    dtype = mx.bfloat16 if on_gpu else mx.float32
     config = SHAPES[name] | (_TINY[name] if tiny else {})
-    config["torch_dtype"] = "bfloat16" if on_gpu else "float32"
+    config["torch_dtype"] = dtype
     module = importlib.import_module(f"mlx_lm.models.{config['model_type']}")
     mx.random.seed(SEED)
     network = module.Model(module.ModelArgs.from_dict(config))
@@ -109,7 +109,7 @@ def make(name: str, folder: Path, *, tiny: bool) -> None:
         # wider than a fresh network, whose every token predicts itself
         if array.ndim > 1:
             array = mx.random.normal(array.shape) * (2.0 / array.shape[-1] ** 0.5)
-        return array.astype(dtype)
+        return array.astype(getattr(mx, dtype))
 
     network.update(tree_map(wide, network.parameters()))
     network, config = quantize_model(network, config, group_size=GROUP_SIZE, bits=BITS)
