@@ -14,10 +14,12 @@ from starlette.routing import Route
 
 from ringcore.gateway import chat, completions
 from ringcore.gateway.access import Access
+from ringcore.gateway.choices import Choices
 from ringcore.gateway.control import Control
+from ringcore.gateway.conversations import Conversations
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, answer_fault
-from ringcore.gateway.generate import Answer, Generator
+from ringcore.gateway.generate import Generator
 from ringcore.gateway.parameters import (
     MAX_BODY_BYTES,
     ChatParameters,
@@ -28,9 +30,10 @@ from ringcore.gateway.parameters import (
 from ringcore.gateway.sse import EventStream, until_disconnect
 
 _P = TypeVar("_P", bound=Common)
-_Start = Callable[[Generator, _P], Awaitable[Answer]]
-_Whole = Callable[[Answer, str], Coroutine[Any, Any, dict[str, Any]]]
-_Stream = Callable[[Answer, str, bool], AsyncGenerator[Mapping[str, Any]]]
+_C = TypeVar("_C", bound=Choices)
+_Start = Callable[[Generator, _P], Awaitable[_C]]
+_Whole = Callable[[_C, str], Coroutine[Any, Any, dict[str, Any]]]
+_Stream = Callable[[_C, str, bool], AsyncGenerator[Mapping[str, Any]]]
 _CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
 
 
@@ -44,6 +47,8 @@ def make_app(
     origins: Sequence[str] = (),
 ) -> Starlette:
     """``model`` is the name that answers carry. ``key`` and ``origins``: see `Access`."""
+    conversations = Conversations()
+    chats = chat.ChatEndpoint(conversations)
     entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
 
     async def health(_request: Request) -> Response:
@@ -56,6 +61,24 @@ def make_app(
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
+    async def held(_request: Request) -> Response:
+        data = [
+            {"id": name, "object": "conversation", "messages": len(one.messages), "tokens": one.tokens,
+             "last_used": int(one.used)}
+            for name, one in conversations.all().items()
+        ]  # fmt: skip
+        return JSONResponse({"object": "list", "data": data})
+
+    async def forget(request: Request) -> Response:
+        name: str = request.path_params["name"]
+        if not conversations.forget(name):
+            raise ApiFault(404, f"there is no conversation {name!r:.140}", code="conversation_not_found")
+        return JSONResponse({"id": name, "object": "conversation.deleted", "deleted": True})
+
+    async def embeddings(_request: Request) -> Response:
+        message = "embeddings are not offered: this ring serves a model that writes text"
+        raise ApiFault(501, message, code="not_offered")
+
     async def models(_request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [entry]})
 
@@ -63,7 +86,7 @@ def make_app(
         _check_model(request.path_params["name"], model)
         return JSONResponse(entry)
 
-    def generation(kind: type[_P], start: _Start[_P], whole: _Whole, stream: _Stream) -> Any:
+    def generation(kind: type[_P], start: _Start[_P, _C], whole: _Whole[_C], stream: _Stream[_C]) -> Any:
         async def endpoint(request: Request) -> Response:
             parameters = parse(await _body(request), kind)
             _check_model(parameters.model, model)
@@ -86,10 +109,13 @@ def make_app(
     return Starlette(
         routes=[
             Route("/v1/chat/completions",
-                  generation(ChatParameters, chat.start, chat.whole, chat.stream), methods=["POST"]),
+                  generation(ChatParameters, chats.start, chat.whole, chat.stream), methods=["POST"]),
             Route("/v1/completions",
                   generation(CompletionParameters, completions.start, completions.whole, completions.stream),
                   methods=["POST"]),
+            Route("/v1/conversations", held),
+            Route("/v1/conversations/{name}", forget, methods=["DELETE"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", one_model),
             Route("/health", health),

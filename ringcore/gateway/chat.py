@@ -1,59 +1,145 @@
 """POST /v1/chat/completions. Owns the bodies of this endpoint; the answer's text is `generate`'s."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from ringcore.gateway.generate import Answer, Generator, Piece
+from ringcore.gateway.asking import Asked, ask
+from ringcore.gateway.choices import Choices
+from ringcore.gateway.conversations import Conversations
+from ringcore.gateway.generate import Answer, Generator
 from ringcore.gateway.logprobs import Scored, chat_logprobs
+from ringcore.gateway.messages import CalledFunction, Message, ToolCall
 from ringcore.gateway.parameters import ChatParameters
+from ringcore.gateway.turn import Turn
 
 
-async def start(generator: Generator, parameters: ChatParameters) -> Answer:
-    """Raises `ApiFault`."""
-    messages = [{"role": message.role, "content": message.text} for message in parameters.messages]
-    # A long conversation takes a while to encode; the other streams go on meanwhile.
-    prompt = await asyncio.to_thread(generator.text.encode_chat, messages)
-    return generator.start(prompt, parameters, "messages")
+class Chat(Choices):
+    """A chat's answers, each with its turn, and the conversation that they belong to."""
+
+    def __init__(self, answers: Sequence[Answer], turns: Sequence[Turn], talk: "_Talk | None") -> None:
+        super().__init__(answers, len(answers))
+        self.turns = tuple(turns)
+        self.talk = talk
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
+        if self.talk is not None:
+            self.talk.leave()
+
+    async def steps(self) -> AsyncGenerator[tuple[int, list[dict[str, Any]], tuple[Scored, ...], str]]:
+        """Number of a choice, its deltas, its scored tokens, and why it ended ("" while it goes on)."""
+        ended: set[int] = set()
+        async for index, piece in self.pieces():
+            if index in ended:
+                continue
+            turn = self.turns[index]
+            deltas = turn.take(piece)
+            reason = turn.reason(piece.finish_reason or ("stop" if turn.enough else ""))
+            if reason:
+                ended.add(index)
+                self.answers[index].enough()
+                if self.talk is not None:
+                    self.talk.end(turn, self.usage["total_tokens"])
+            yield index, deltas, piece.scored, reason
+            if len(ended) == len(self.answers):
+                return
 
 
-async def whole(answer: Answer, model: str) -> dict[str, Any]:
-    text, reason = "", None
-    scored: list[Scored] = []
-    async for piece in answer.pieces():
-        text += piece.text
-        scored += piece.scored
-        reason = piece.finish_reason
-    message = {"role": "assistant", "content": text}
-    logprobs = chat_logprobs(scored, answer.token_bytes) if answer.logprobs else None
-    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason}
-    return {**_head(answer, model, "chat.completion"), "choices": [choice], "usage": answer.usage}
+class _Talk:
+    """One turn of a conversation that the gateway holds."""
+
+    def __init__(self, conversations: Conversations, name: str, new: Sequence[Message]) -> None:
+        self.name = name
+        self._conversations = conversations
+        self.messages = conversations.begin(name, new)
+
+    def end(self, turn: Turn, tokens: int) -> None:
+        calls = [
+            ToolCall(CalledFunction(**call["function"]), call["id"]) for call in turn.calls
+        ] or None  # none at all is written as nothing
+        answer = Message(role="assistant", content=turn.content, tool_calls=calls)
+        self._conversations.end(self.name, (*self.messages, answer), tokens)
+
+    def leave(self) -> None:
+        self._conversations.leave(self.name)
 
 
-async def stream(answer: Answer, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
-    head = _head(answer, model, "chat.completion.chunk")
+class ChatEndpoint:
+    """``conversations`` are those that ``conversation_id`` names."""
 
-    def chunk(delta: dict[str, str], piece: Piece | None = None, reason: str | None = None) -> dict[str, Any]:
-        scored = piece.scored if piece is not None else ()
-        logprobs = chat_logprobs(scored, answer.token_bytes) if scored else None
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        return {**head, "choices": [choice], **({"usage": None} if include_usage else {})}
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
 
-    yield chunk({"role": "assistant", "content": ""})
-    async for piece in answer.pieces():
-        if piece.text or piece.scored:
-            yield chunk({"content": piece.text}, piece)
-        if piece.finish_reason:
-            yield chunk({}, reason=piece.finish_reason)
+    async def start(self, generator: Generator, parameters: ChatParameters) -> Chat:
+        """Raises `ApiFault`."""
+        name, talk = parameters.conversation_id, None
+        if name is not None:
+            talk = _Talk(self._conversations, name, parameters.messages)
+        try:
+            messages = parameters.messages if talk is None else talk.messages
+            asked = await ask(generator.text, parameters, messages)
+            answers = generator.start(
+                asked.prompt,
+                parameters,
+                "messages",
+                decode=generator.text.decode_with_marks(asked.marks),
+                grammar=asked.grammar,
+            )
+        except BaseException:
+            if talk is not None:
+                talk.leave()
+            raise
+        return Chat(answers, [_turn(generator, parameters, asked) for _ in answers], talk)
+
+
+def _turn(generator: Generator, parameters: ChatParameters, asked: Asked) -> Turn:
+    one_call = not parameters.parallel_tool_calls or parameters.must_call
+    return Turn(generator.text.dialect, asked.marks, asked.tools, one_call=one_call)
+
+
+async def whole(chat: Chat, model: str) -> dict[str, Any]:
+    reasons = [""] * len(chat.answers)
+    scored: list[list[Scored]] = [[] for _ in chat.answers]
+    async for index, _, tokens, reason in chat.steps():
+        scored[index] += tokens
+        reasons[index] = reason
+    choices = [
+        {
+            "index": index,
+            "message": turn.message(),
+            "logprobs": chat_logprobs(scored[index], answer.token_bytes) if answer.logprobs else None,
+            "finish_reason": reasons[index],
+        }
+        for index, (answer, turn) in enumerate(zip(chat.answers, chat.turns, strict=True))
+    ]
+    return {**_head(chat, model, "chat.completion"), "choices": choices, "usage": chat.usage}
+
+
+async def stream(chat: Chat, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
+    head = _head(chat, model, "chat.completion.chunk")
+    more = {"usage": None} if include_usage else {}
+
+    def chunk(
+        index: int, delta: dict[str, Any], tokens: Sequence[Scored] = (), reason: str | None = None
+    ) -> dict[str, Any]:
+        logprobs = chat_logprobs(tokens, chat.answers[index].token_bytes) if tokens else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return {**head, "choices": [choice], **more}
+
+    for index in range(len(chat.answers)):
+        yield chunk(index, {"role": "assistant", "content": ""})
+    async for index, deltas, tokens, reason in chat.steps():
+        if tokens and not deltas:
+            deltas = [{"content": ""}]
+        for number, delta in enumerate(deltas):
+            yield chunk(index, delta, () if number else tokens)
+        if reason:
+            yield chunk(index, {}, reason=reason)
     if include_usage:
-        yield {**head, "choices": [], "usage": answer.usage}
+        yield {**head, "choices": [], "usage": chat.usage}
 
 
-def _head(answer: Answer, model: str, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{answer.request.id}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": model,
-    }
+def _head(chat: Chat, model: str, kind: str) -> dict[str, Any]:
+    head = {"id": f"chatcmpl-{chat.id}", "object": kind, "created": int(time.time()), "model": model}
+    return head if chat.talk is None else {**head, "conversation_id": chat.talk.name}

@@ -6,55 +6,82 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
+from ringcore.gateway.choices import Choices
 from ringcore.gateway.errors import invalid
 from ringcore.gateway.generate import Answer, Generator
 from ringcore.gateway.logprobs import Scored, completion_logprobs
-from ringcore.gateway.parameters import CompletionParameters
+from ringcore.gateway.parameters import MAX_CHOICES, CompletionParameters
 
 
-async def start(generator: Generator, parameters: CompletionParameters) -> Answer:
+async def start(generator: Generator, parameters: CompletionParameters) -> Choices:
     """Raises `ApiFault`."""
+    prompts = _prompts(parameters)
+    if len(prompts) * parameters.n > MAX_CHOICES:
+        raise invalid(
+            f"prompt: {len(prompts)} prompts with n {parameters.n} are {len(prompts) * parameters.n} "
+            f"answers, {MAX_CHOICES} are allowed",
+            param="prompt",
+        )
+    encode = partial(generator.text.encode, special=True)
+    tokens = [p if isinstance(p, list) else await asyncio.to_thread(encode, p) for p in prompts]
+    answers: list[Answer] = []
+    try:
+        for each in tokens:
+            answers += generator.start(each, parameters, "prompt")
+    except BaseException:
+        await Choices(answers, 1).__aexit__()
+        raise
+    return Choices(answers, parameters.n)
+
+
+def _prompts(parameters: CompletionParameters) -> list[str | list[int]]:
     prompt = parameters.prompt
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
-        prompt = prompt[0]
     if isinstance(prompt, str):
-        tokens = await asyncio.to_thread(partial(generator.text.encode, prompt, special=True))
-        return generator.start(tokens, parameters, "prompt")
-    tokens = [token for token in prompt if isinstance(token, int)]
-    if len(tokens) != len(prompt):
-        raise invalid("prompt: one text, or the token ids of one text", param="prompt")
-    return generator.start(tokens, parameters, "prompt")
+        return [prompt]
+    ids = [item for item in prompt if isinstance(item, int)]
+    if len(ids) == len(prompt):
+        return [ids]
+    texts = [item for item in prompt if not isinstance(item, int)]
+    if len(texts) != len(prompt):
+        raise invalid("prompt: texts, or lists of token ids, or the ids of one text", param="prompt")
+    return texts
 
 
-async def whole(answer: Answer, model: str) -> dict[str, Any]:
-    text, reason = "", None
-    scored: list[Scored] = []
-    async for piece in answer.pieces():
-        text += piece.text
-        scored += piece.scored
-        reason = piece.finish_reason
-    head = _head(answer, model)
-    return {**head, "choices": [_choice(answer, text, scored, reason)], "usage": answer.usage}
+async def whole(choices: Choices, model: str) -> dict[str, Any]:
+    count = len(choices.answers)
+    texts, reasons = [""] * count, [""] * count
+    scored: list[list[Scored]] = [[] for _ in range(count)]
+    async for index, piece in choices.pieces():
+        texts[index] += piece.text
+        scored[index] += piece.scored
+        reasons[index] = piece.finish_reason or ""
+    found = [
+        _choice(answer, index, texts[index], scored[index], reasons[index])
+        for index, answer in enumerate(choices.answers)
+    ]
+    return {**_head(choices, model), "choices": found, "usage": choices.usage}
 
 
-async def stream(answer: Answer, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
-    head = _head(answer, model)
-    async for piece in answer.pieces():
-        usage = {"usage": None} if include_usage else {}
-        choice = _choice(answer, piece.text, piece.scored, piece.finish_reason)
+async def stream(choices: Choices, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
+    head = _head(choices, model)
+    usage = {"usage": None} if include_usage else {}
+    async for index, piece in choices.pieces():
+        choice = _choice(choices.answers[index], index, piece.text, piece.scored, piece.finish_reason)
         yield {**head, "choices": [choice], **usage}
     if include_usage:
-        yield {**head, "choices": [], "usage": answer.usage}
+        yield {**head, "choices": [], "usage": choices.usage}
 
 
-def _choice(answer: Answer, text: str, scored: Sequence[Scored], reason: str | None) -> dict[str, Any]:
+def _choice(
+    answer: Answer, index: int, text: str, scored: Sequence[Scored], reason: str | None
+) -> dict[str, Any]:
     logprobs = completion_logprobs(scored, answer.token_bytes) if answer.logprobs else None
-    return {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": reason}
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
 
-def _head(answer: Answer, model: str) -> dict[str, Any]:
+def _head(choices: Choices, model: str) -> dict[str, Any]:
     return {
-        "id": f"cmpl-{answer.request.id}",
+        "id": f"cmpl-{choices.id}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": model,

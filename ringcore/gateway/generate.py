@@ -7,9 +7,9 @@ cancelled on the ring. Knows nothing of HTTP's bodies.
 from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from ringcore.gateway.detokenize import Detokenizer
+from ringcore.gateway.detokenize import Decode, Detokenizer
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, invalid, unavailable
 from ringcore.gateway.ledger import Arrival, Ledger, Request
@@ -18,6 +18,8 @@ from ringcore.gateway.parameters import Common
 from ringcore.gateway.stops import Stops
 from ringcore.gateway.text import Text
 from ringcore.spec.engine import Finished, Refused, Token
+
+_MOST_SEED = 2**63 - 1
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -33,15 +35,21 @@ class Answer:
     """One answer on its way. Use as ``async with``: leaving early cancels it on the ring."""
 
     def __init__(
-        self, ledger: Ledger, request: Request, text: Text, stops: Sequence[str], logprobs: bool
+        self,
+        ledger: Ledger,
+        request: Request,
+        text: Text,
+        stops: Sequence[str],
+        logprobs: bool,
+        decode: Decode,
     ) -> None:
         self.request = request
         self.logprobs = logprobs  # they were asked for
         self.token_bytes = text.token_bytes
         self._ledger = ledger
-        self._detokenizer = Detokenizer(text.decode)
+        self._detokenizer = Detokenizer(decode)
         self._stops = Stops(stops)
-        self._tokens = 0  # that made up the text so far
+        self._tokens = 0
 
     async def __aenter__(self) -> "Answer":
         return self
@@ -50,9 +58,13 @@ class Answer:
         self._ledger.leave(self.request, answered=False)
 
     @property
-    def usage(self) -> dict[str, int]:
-        prompt, answer = self.request.prompt_tokens, self._tokens
-        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    def tokens(self) -> int:
+        """That made up the text so far."""
+        return self._tokens
+
+    def enough(self) -> None:
+        """The client has what it asked for, though more might come."""
+        self._ledger.leave(self.request, answered=True)
 
     async def settle(self) -> None:
         """Give rank 0 a moment to refuse, while an HTTP status can still say so. Raises `ApiFault`."""
@@ -97,8 +109,17 @@ class Generator:
         self._engine = engine
         self._ledger = ledger
 
-    def start(self, prompt: list[int], parameters: Common, field: str) -> Answer:
-        """Raises `ApiFault`: 503 while the ring is not ready, 400 that names
+    def start(
+        self,
+        prompt: list[int],
+        parameters: Common,
+        field: str,
+        *,
+        decode: Decode | None = None,
+        grammar: str = "",
+    ) -> list[Answer]:
+        """As many answers as ``parameters.n``; seeds are counted up from the given one. ``grammar`` is what
+        they follow, "" for none. Raises `ApiFault`: 503 while the ring is not ready, 400 that names
         ``field``, where the prompt came from, when it cannot hold the request."""
         ready = self._engine.ready
         if ready is None:
@@ -120,14 +141,17 @@ class Generator:
             raise invalid(
                 f"logit_bias: token id {wrong} is not in 0..{ready.vocab_size - 1}", param="logit_bias"
             )
-        request = self._ledger.submit(
-            prompt,
-            asked if asked is not None else room,
-            sorted(self.text.end_tokens),
-            parameters.sampling,
-        )
+        limit, ends = asked if asked is not None else room, sorted(self.text.end_tokens)
+        sampling = structs.replace(parameters.sampling, grammar=grammar)
         logprobs = parameters.asked_logprobs is not None
-        return Answer(self._ledger, request, self.text, parameters.stops, logprobs)
+        decode = decode or self.text.decode
+        answers: list[Answer] = []
+        for number in range(parameters.n):
+            if number and sampling.seed is not None:
+                sampling = structs.replace(sampling, seed=(sampling.seed + 1) & _MOST_SEED)
+            request = self._ledger.submit(prompt, limit, ends, sampling)
+            answers.append(Answer(self._ledger, request, self.text, parameters.stops, logprobs, decode))
+        return answers
 
 
 def _fault(arrival: Arrival) -> ApiFault:

@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ringcore.gateway.errors import ApiFault, invalid
+from ringcore.gateway.messages import MAX_TOOLS, ChosenTool, Message, Tool, ToolChoice
 from ringcore.spec.engine import MAX_REPETITION_CONTEXT, MAX_TOP_LOGPROBS, LogitBias, Sampling
 
 MAX_BODY_BYTES = 8 << 20
+MAX_CHOICES = 16  # of one request
 
 _Count = Annotated[int, Meta(ge=1)]
 _Stop = Annotated[str, Meta(min_length=1)]
@@ -24,7 +26,6 @@ _Top = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 # OpenAI's fields that are not honoured, with the values that ask for nothing. `user` names the
 # caller: no answer hangs on it anywhere.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
@@ -37,6 +38,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
 }
+_AS_IT_IS = ("schema", "parameters")  # JSON schemas: there, null is a value
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*?)(?:\[\.\.\.\])?`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
@@ -55,6 +57,7 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str = ""
     stream: bool = False
     stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] = 1
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
@@ -105,34 +108,65 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class TextPart(Struct, frozen=True, forbid_unknown_fields=True):
-    type: Literal["text"]
-    text: str
+class JsonSchema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"value": "schema"}):
+    """``strict`` asks for what is done anyway: the answer follows the schema."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    value: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True):
-    role: Literal["system", "user", "assistant"]
-    content: str | list[TextPart]
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+class ResponseFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class ChatParameters(Common, frozen=True, kw_only=True):
+    """``chat_template_kwargs`` and ``reasoning_effort`` are variables of the model's template.
+    ``conversation_id`` puts the messages behind those that the gateway holds under that name."""
+
     messages: Annotated[list[Message], Meta(min_length=1)]
     logprobs: bool = False
     top_logprobs: _Top | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] = []
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: Annotated[str, Meta(max_length=32)] | None = None
+    chat_template_kwargs: dict[str, Any] = {}
+    conversation_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
 
     @property
     def asked_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    @property
+    def offered(self) -> list[Tool]:
+        """The tools that the model may call."""
+        if self.tool_choice == "none":
+            return []
+        if isinstance(self.tool_choice, ChosenTool):
+            return [t for t in self.tools if t.function.name == self.tool_choice.function.name]
+        return self.tools
+
+    @property
+    def must_call(self) -> bool:
+        return self.tool_choice is not None and self.tool_choice not in ("none", "auto")
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """What ``response_format`` wants the answer to be."""
+        wanted = self.response_format
+        if wanted is None or wanted.type == "text":
+            return None
+        return wanted.json_schema.value if wanted.json_schema is not None else {"type": "object"}
+
 
 class CompletionParameters(Common, frozen=True, kw_only=True):
-    prompt: str | list[str | int]
+    """``prompt``: one text, several, or the token ids of one or several."""
+
+    prompt: str | list[str | int | list[int]]
     logprobs: _Top | bool | None = None
 
     @property
@@ -155,6 +189,8 @@ def parse(body: bytes, kind: type[_P]) -> _P:
         raise invalid("the body must be a JSON object")
     fields: dict[str, Any] = dict(raw)
     for name, neutral in _NEUTRAL.items():
+        if name in kind.__struct_fields__:
+            continue
         if name in fields and not any(_same(fields[name], value) for value in neutral):
             raise _unsupported(name, f"{fields[name]!r:.80}")
         fields.pop(name, None)
@@ -169,7 +205,11 @@ def parse(body: bytes, kind: type[_P]) -> _P:
 def _without_nothing(value: Any) -> Any:
     """``null`` means what leaving the field out means."""
     if isinstance(value, dict):
-        return {str(key): _without_nothing(item) for key, item in value.items() if item is not None}
+        return {
+            str(key): item if key in _AS_IT_IS else _without_nothing(item)
+            for key, item in value.items()
+            if item is not None
+        }
     if isinstance(value, list):
         return [_without_nothing(item) for item in value]
     return value
@@ -187,9 +227,34 @@ def _check_together(parameters: Common) -> None:
         raise invalid("top_logprobs is only for logprobs: true", param="top_logprobs")
     if isinstance(parameters, CompletionParameters) and parameters.logprobs is True:
         raise invalid(f"logprobs: a number from 0 to {MAX_TOP_LOGPROBS} here, not true", param="logprobs")
+    if isinstance(parameters, ChatParameters):
+        _check_chat(parameters)
     both = {parameters.max_tokens, parameters.max_completion_tokens} - {None}
     if len(both) > 1:
         raise invalid("max_tokens and max_completion_tokens differ; give one of them", param="max_tokens")
+
+
+def _check_chat(parameters: ChatParameters) -> None:
+    for index, message in enumerate(parameters.messages):
+        message.check(f"messages[{index}]")
+    for index, tool in enumerate(parameters.tools):
+        if tool.function.strict:
+            # Whether it calls a tool is the model's choice, so its text cannot be bound to a schema.
+            raise _unsupported(f"tools[{index}].function.strict", "true")
+    if parameters.tool_choice not in (None, "none") and not parameters.tools:
+        raise invalid("tool_choice is only for tools", param="tool_choice")
+    if parameters.must_call and not parameters.offered:
+        raise invalid("tool_choice: no tool of that name is among tools", param="tool_choice")
+    wanted = parameters.response_format
+    if wanted is not None and (wanted.type == "json_schema") != (wanted.json_schema is not None):
+        raise invalid(
+            "response_format: json_schema belongs to the type json_schema",
+            param="response_format.json_schema",
+        )
+    if parameters.schema is not None and parameters.offered:
+        raise invalid("response_format and tools cannot be had together here", param="response_format")
+    if parameters.conversation_id is not None and parameters.n > 1:
+        raise invalid("a conversation goes on with one answer: n must be 1", param="n")
 
 
 def _unsupported(name: str, value: str = "") -> ApiFault:

@@ -12,8 +12,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ringcore.gateway.choices import Choices
 from ringcore.gateway.errors import ApiFault
-from ringcore.gateway.generate import Answer
 
 _T = TypeVar("_T")
 _HEADERS = [
@@ -30,7 +30,7 @@ class EventStream(Response):
     without ``[DONE]``. ``answer`` is left in every case.
     """
 
-    def __init__(self, answer: Answer, events: AsyncGenerator[Mapping[str, Any]]) -> None:
+    def __init__(self, answer: Choices, events: AsyncGenerator[Mapping[str, Any]]) -> None:
         super().__init__()
         self._answer = answer
         self._events = events

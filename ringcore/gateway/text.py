@@ -5,11 +5,15 @@ that comes with a model.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ringcore.gateway.detokenize import Decode
+from ringcore.gateway.dialect import dialect_of
 from ringcore.gateway.errors import invalid
+from ringcore.gateway.sections import Marks
 from ringcore.gateway.token_bytes import TokenBytes
 from ringcore.spec.errors import PlanError
 
@@ -21,6 +25,7 @@ class Text:
 
     def __init__(self, tokenizer: Any, end_tokens: frozenset[int]) -> None:
         self.end_tokens = end_tokens
+        self.dialect = dialect_of(tokenizer)
         self._tokenizer = tokenizer
         self._backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self._backend is not None:
@@ -29,6 +34,11 @@ class Text:
             self._backend.no_truncation()
             self._backend.no_padding()
         self.token_bytes = TokenBytes(tokenizer)
+        self._special = {
+            int(token): str(added.content)
+            for token, added in tokenizer.added_tokens_decoder.items()
+            if added.special
+        }
 
     @classmethod
     def load(cls, folder: Path) -> "Text":
@@ -55,7 +65,48 @@ class Text:
             return str(self._backend.decode(list(tokens), skip_special_tokens=True))
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def decode_with_marks(self, marks: Marks) -> Decode:
+        """`decode` for an answer whose marks must be seen, special tokens though they may be."""
+        whole = "".join((*(marks.thinking or ()), *(marks.calls or ()), *marks.noise))
+        # What stands in a call is for its parser, with every token of it.
+        kept = {
+            token: text
+            for token, text in self._special.items()
+            if token not in self.end_tokens and (marks.calls or text in whole)
+        }
+        if not kept:
+            return self.decode
+
+        def decode(tokens: Sequence[int]) -> str:
+            if kept.keys().isdisjoint(tokens):
+                return self.decode(tokens)
+            parts: list[str] = []
+            plain: list[int] = []
+            for token in tokens:
+                if token in kept:
+                    parts += [self.decode(plain), kept[token]]
+                    plain = []
+                else:
+                    plain.append(token)
+            return "".join([*parts, self.decode(plain)])
+
+        return decode
+
+    def check_template(self, names: Iterable[str]) -> None:
+        """Raises `ApiFault` 400 for the first that the model's template does not look at."""
+        template = self._tokenizer.chat_template
+        text = template if isinstance(template, str) else json.dumps(template)
+        for name in names:
+            if not name.isidentifier() or not re.search(rf"\b{name}\b", text):
+                raise invalid(
+                    f"this model's chat template has no {name!r:.80}",
+                    param=name,
+                    code="unsupported_parameter",
+                )
+
+    def render_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] = (), **variables: Any
+    ) -> str:
         """Through the model's template, up to where the assistant speaks. Raises `ApiFault` when the model
         has no template, or the template refuses these messages."""
         from jinja2 import TemplateError
@@ -63,12 +114,17 @@ class Text:
         if not self._tokenizer.chat_template:
             raise invalid("this model has no chat template; use /v1/completions", param="messages")
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [dict(message) for message in messages],
+                    tools=list(tools) or None,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    **variables,
+                )
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise invalid(f"the model's chat template refuses this: {error}", param="messages") from error
-        return self.encode(text, special=False)
 
 
 def _from_pretrained(folder: Path) -> Any:

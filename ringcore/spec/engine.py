@@ -13,6 +13,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 MAX_BIASES = 300
 MAX_TOP_LOGPROBS = 20
 MAX_REPETITION_CONTEXT = 256
+MAX_GRAMMAR_BYTES = 8 << 10
 
 LogitBias = Annotated[
     dict[Annotated[int, Meta(ge=0, lt=2**31)], Annotated[float, Meta(ge=-100, le=100)]],
@@ -26,7 +27,8 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``temperature`` 0 is greedy. ``seed`` None means: the engine draws one. ``repetition_penalty`` looks at
     the last ``repetition_context`` tokens of prompt and answer, the presence and frequency penalties at
     all tokens of the answer. ``logit_bias`` is added to the logits of these ids. ``logprobs`` n: tell of
-    each token how likely it was, beside the n likeliest; None: do not.
+    each token how likely it was, beside the n likeliest; None: do not. ``grammar`` is llguidance's, which
+    the answer follows; "" for none.
     """
 
     temperature: float = 0.0
@@ -40,6 +42,7 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     frequency_penalty: float = 0.0
     logit_bias: LogitBias = {}
     logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    grammar: Annotated[str, Meta(max_length=MAX_GRAMMAR_BYTES)] = ""
 
 
 class Logprobs(Struct, frozen=True, array_like=True):

@@ -2,6 +2,7 @@
 are several tokens, with a chat template."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
@@ -18,8 +19,11 @@ TEMPLATE = (
 _WORDS = "the quick brown fox jumps over the lazy dog while the ring is serving and nothing is missing " * 4
 
 
-def write_tokenizer(folder: Path, **config: object) -> Path:
-    """``folder`` with tokenizer.json, tokenizer_config.json (``config`` on top) and config.json."""
+def write_tokenizer(
+    folder: Path, *, marks: Sequence[str] = (), special_marks: bool = False, **config: object
+) -> Path:
+    """``folder`` with tokenizer.json, tokenizer_config.json (``config`` on top) and config.json. ``marks``
+    are tokens of their own."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
@@ -33,6 +37,7 @@ def write_tokenizer(folder: Path, **config: object) -> Path:
             show_progress=False,
         ),
     )
+    tokenizer.add_tokens([AddedToken(mark, special=special_marks, normalized=False) for mark in marks])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",

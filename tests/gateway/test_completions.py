@@ -82,8 +82,9 @@ async def test_a_stop_string_is_cut_off(client: httpx.AsyncClient, rank: FakeRan
 @pytest.mark.parametrize(
     ("prompt", "says"),
     [
-        (["one", "two"], "one text, or the token ids of one text"),
-        ([1, "two"], "one text, or the token ids of one text"),
+        (["one"] * 17, "17 prompts with n 1 are 17 answers, 16 are allowed"),
+        ([1, "two"], "texts, or lists of token ids, or the ids of one text"),
+        ([[1], []], "the prompt is empty"),
         ([], "the prompt is empty"),
         ("", "the prompt is empty"),
         ([320], "not in 0..319"),
@@ -100,3 +101,26 @@ async def test_what_is_no_prompt_is_refused_by_its_name(
     error = response.json()["error"]
     assert error["param"].startswith("prompt")
     assert says in error["message"]
+
+
+async def test_several_prompts_are_answered_in_their_order_and_counted_together(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    asking = asyncio.create_task(client.post(COMPLETIONS, json={"prompt": ["the fox", [5, 6]], "n": 2}))
+    submits = [await rank.submit() for _ in range(4)]
+    assert [s.prompt for s in submits] == [rank.encode("the fox")] * 2 + [[5, 6]] * 2
+    for number in (3, 1, 0, 2):
+        rank.answer(submits[number], f"dog {number}")
+    body = (await asking).json()
+    assert [(c["index"], c["text"]) for c in body["choices"]] == [(n, f"dog {n}") for n in range(4)]
+    assert body["usage"]["prompt_tokens"] == len(rank.encode("the fox")) + 2
+    assert body["usage"]["completion_tokens"] == 4 * len(rank.encode("dog 0"))
+
+
+async def test_a_prompt_that_is_refused_takes_those_before_it_along(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    response = await client.post(COMPLETIONS, json={"prompt": [[5, 6], [999]]})
+    assert response.status_code == 400
+    submit = await rank.submit()
+    assert (await rank.cancel()).id == submit.id

@@ -24,10 +24,13 @@ def error_of(response: httpx.Response, status: int) -> dict[str, object]:
     ("fields", "param"),
     [
         ({"frobnicate": 1}, "frobnicate"),
-        ({"n": 2}, "n"),
         ({"best_of": 3}, "best_of"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),  # the template knows none
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "enable_thinking"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"metadata": {"a": "b"}}, "metadata"),
         ({"length_penalty": 0.5}, "length_penalty"),
         ({"stream": True, "stream_options": {"chatty": True}}, "stream_options.chatty"),
     ],
@@ -63,6 +66,21 @@ async def test_what_is_not_supported_is_refused_by_its_name(
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
+        ({"n": 2, "conversation_id": "a"}, "n"),
+        ({"conversation_id": "a/b"}, "conversation_id"),
+        ({"tool_choice": "auto"}, "tool_choice"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": 3}}}},
+         "response_format"),
+        ({"response_format": {"type": "json_schema",
+                              "json_schema": {"name": "x", "schema": {"const": "x" * 9000}}}},
+         "response_format"),
+        ({"messages": [{"role": "user", "content": "x", "reasoning_content": "y"}]},
+         "messages[0].reasoning_content"),
+        ({"messages": [{"role": "user", "content": "x", "tool_call_id": "y"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0].content"),
         ({"stop": [""]}, "stop[0]"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -169,7 +187,7 @@ async def test_a_stream_that_waits_for_its_turn_starts_and_is_refused_in_an_even
 async def test_one_request_refused_leaves_the_others_alone(client: httpx.AsyncClient, rank: FakeRank) -> None:
     good = asyncio.create_task(client.post(CHAT, json=chat("good")))
     submit = await rank.submit()
-    error_of(await client.post(CHAT, json=chat(n=3)), 400)
+    error_of(await client.post(CHAT, json=chat(n=99)), 400)
     rank.answer(submit, "fox")
     assert (await good).status_code == 200
 

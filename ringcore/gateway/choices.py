@@ -1,0 +1,72 @@
+"""Several answers as one: those of a request with ``n``, or with several prompts.
+
+Owns that all of them are left together, and their order. Knows nothing of HTTP's bodies.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from ringcore.gateway.errors import ApiFault
+from ringcore.gateway.generate import Answer, Piece
+
+
+class Choices:
+    """Use as ``async with``: leaving early cancels what is left of them on the ring. ``each`` answers belong
+    to one prompt, which is counted once."""
+
+    def __init__(self, answers: Sequence[Answer], each: int) -> None:
+        self.answers = tuple(answers)
+        self._each = each
+
+    async def __aenter__(self) -> "Choices":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for answer in self.answers:
+            await answer.__aexit__()
+
+    @property
+    def id(self) -> str:
+        return self.answers[0].request.id
+
+    @property
+    def usage(self) -> dict[str, int]:
+        prompt = sum(answer.request.prompt_tokens for answer in self.answers[:: self._each])
+        answer = sum(answer.tokens for answer in self.answers)
+        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+
+    async def settle(self) -> None:
+        """See `Answer.settle`."""
+        await asyncio.gather(*(answer.settle() for answer in self.answers))
+
+    async def pieces(self) -> AsyncGenerator[tuple[int, Piece]]:
+        """The number of a choice with a piece of it, as they come. Raises `ApiFault`."""
+        if len(self.answers) == 1:
+            async with aclosing(self.answers[0].pieces()) as pieces:
+                async for piece in pieces:
+                    yield 0, piece
+            return
+        arrivals: asyncio.Queue[tuple[int, Piece | ApiFault]] = asyncio.Queue()
+
+        async def read(index: int, answer: Answer) -> None:
+            try:
+                async with aclosing(answer.pieces()) as pieces:
+                    async for piece in pieces:
+                        arrivals.put_nowait((index, piece))
+            except ApiFault as fault:
+                arrivals.put_nowait((index, fault))
+
+        readers = [asyncio.create_task(read(*each)) for each in enumerate(self.answers)]
+        try:
+            left = len(readers)
+            while left:
+                index, arrival = await arrivals.get()
+                if isinstance(arrival, ApiFault):
+                    raise arrival
+                left -= arrival.finish_reason is not None
+                yield index, arrival
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)

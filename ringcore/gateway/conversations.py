@@ -1,0 +1,86 @@
+"""Conversations that the gateway holds, so that a client sends only what is new: in memory, while the ring
+runs.
+
+Owns the messages by name, and the bounds: the least recently used go first. Their computed prefix is the
+ring's affair, which finds it by the tokens. Knows nothing of HTTP.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from ringcore.gateway.errors import ApiFault
+from ringcore.gateway.messages import Message
+
+MAX_CONVERSATIONS = 256
+MAX_BYTES = 64 << 20
+
+
+class Held(Struct):
+    """``used`` is in seconds since the Unix epoch. ``tokens``: of prompt and answer when it last ended."""
+
+    messages: tuple[Message, ...] = ()
+    tokens: int = 0
+    used: float = 0.0
+    size: int = 0
+    busy: bool = False
+
+
+class Conversations:
+    """What runs in one is a turn: between `begin` and `end` nobody else may begin one there."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def begin(self, name: str, new: Sequence[Message]) -> tuple[Message, ...]:
+        """All messages of it. A client that sends again what is held is understood. Raises `ApiFault` 409."""
+        held = self._held.setdefault(name, Held(used=time.time()))
+        if held.busy:
+            raise ApiFault(
+                409,
+                f"conversation_id: an answer in {name} is on its way",
+                param="conversation_id",
+                code="conversation_busy",
+            )
+        held.busy = True
+        count = len(held.messages)
+        again = count and tuple(new[:count]) == held.messages
+        return tuple(new) if again else (*held.messages, *new)
+
+    def end(self, name: str, messages: Sequence[Message], tokens: int) -> None:
+        """The turn is done: the conversation is ``messages`` now."""
+        held = self._held.get(name)
+        if held is None:
+            return  # forgotten meanwhile
+        held.messages, held.tokens, held.used = tuple(messages), tokens, time.time()
+        held.size = len(msgspec.json.encode(held.messages))
+        self._held.move_to_end(name)
+        self._make_room()
+
+    def leave(self, name: str) -> None:
+        """The turn is over, however it went; what did not `end` leaves no trace."""
+        held = self._held.get(name)
+        if held is not None:
+            held.busy = False
+            if not held.messages:
+                del self._held[name]
+
+    def forget(self, name: str) -> bool:
+        """False when there is none of that name."""
+        return self._held.pop(name, None) is not None
+
+    def all(self) -> dict[str, Held]:
+        """By name, those used last first."""
+        return {name: self._held[name] for name in reversed(self._held) if self._held[name].messages}
+
+    def _make_room(self) -> None:
+        size = sum(held.size for held in self._held.values())
+        for name, held in tuple(self._held.items()):
+            if len(self._held) <= MAX_CONVERSATIONS and size <= MAX_BYTES:
+                return
+            if not held.busy:
+                size -= held.size
+                del self._held[name]
