@@ -110,7 +110,7 @@ class Weights:
 
     async def _push(self, host: Host, prepared: Prepared, stage: Stage, folder: str) -> None:
         model = await self._model_here()
-        pieces = model.pieces(stage.shard, tokenizer=stage.rank == 0)
+        pieces = model.pieces(stage.shard, tokenizer=stage.rank == 0 or stage.shard.is_last)
         push = Push(host, prepared.python, folder, self._sums)
         transfers, remove = await push.look(pieces)
         progress = Progress(sum(transfer.size for transfer in transfers))

@@ -25,6 +25,11 @@ from ringcore.spec.engine import (
     Token,
 )
 
+_NO_GRAMMAR = (
+    "the answer cannot follow the grammar of this format: it is too intricate, or the model's folder on the "
+    "host of the last layers has no tokenizer.json that llguidance reads"
+)
+
 
 class Engine:
     """Every method that changes something returns the messages the gateway must get, in order."""
@@ -240,6 +245,9 @@ class Engine:
     def _drawn(self, sequence: Sequence, token: int, found: Logprobs | None) -> list[EngineToGateway]:
         if token in sequence.stop_tokens:
             return self._end(sequence, "stop")
+        if token < 0:
+            self._end(sequence, "stop")
+            return [Refused(id=sequence.request.id, cause=_NO_GRAMMAR)]
         message = Token(id=sequence.request.id, index=sequence.answer, token=token, logprobs=found)
         sequence.answer += 1
         sequence.last_token = token

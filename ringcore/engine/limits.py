@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from ringcore.engine.opening import MAX_OPEN_BYTES, most_bytes
 from ringcore.engine.scheduler import Bounds
 from ringcore.spec.engine import Submit
 
@@ -35,4 +36,8 @@ def refusal(request: Submit, limits: Limits) -> str:
     wrong = next((t for t in named if not 0 <= t < limits.vocab_size), None)
     if wrong is not None:
         return f"token id {wrong} is outside the vocabulary of {limits.vocab_size}"
+    if (size := most_bytes(request)) > MAX_OPEN_BYTES:
+        return (
+            f"biases and grammar of the request take {size} bytes on the ring, {MAX_OPEN_BYTES} are allowed"
+        )
     return ""

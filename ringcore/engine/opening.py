@@ -13,13 +13,15 @@ from ringcore.spec.engine import Sampling, Submit
 
 MAX_OPEN_BYTES = 16 << 10  # 300 biases of 38 bytes and a tail of 256 ids of 11 stay below
 _ID_BYTES = 11
-_MORE_BYTES = 48  # a seed and the tail's name
+_MORE_BYTES = 64  # a seed and the names of tail and stops
 
 
 class Opening(Sampling, frozen=True, kw_only=True, omit_defaults=True):
-    """``seed`` is set. ``tail``: the last tokens of the prompt that the repetition penalty looks at."""
+    """``seed`` is set. ``tail``: the last tokens of the prompt that the repetition penalty looks at.
+    ``stops``: the tokens that end the answer, where a grammar must know them."""
 
     tail: tuple[int, ...] = ()
+    stops: tuple[int, ...] = ()
 
 
 def make_opening(request: Submit) -> Opening:
@@ -30,6 +32,8 @@ def make_opening(request: Submit) -> Opening:
         values["seed"] = random.getrandbits(48)
     if sampling.repetition_penalty != 1:
         values["tail"] = tuple(request.prompt[-sampling.repetition_context :])
+    if sampling.grammar:
+        values["stops"] = tuple(request.stop_tokens)
     return Opening(**values)
 
 
@@ -44,7 +48,8 @@ def decode(payload: bytes) -> Opening:
 
 
 def most_bytes(request: Submit) -> int:
-    """What the encoded opening of ``request`` has at most; never more than `MAX_OPEN_BYTES`."""
+    """What the encoded opening of ``request`` has at most. More than `MAX_OPEN_BYTES` is refused."""
     sampling = request.sampling
     tail = sampling.repetition_context if sampling.repetition_penalty != 1 else 0
-    return len(msgspec.json.encode(sampling)) + _MORE_BYTES + _ID_BYTES * tail
+    stops = len(request.stop_tokens) if sampling.grammar else 0
+    return len(msgspec.json.encode(sampling)) + _MORE_BYTES + _ID_BYTES * (tail + stops)

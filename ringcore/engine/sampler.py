@@ -1,7 +1,8 @@
 """Draws the tokens of one sequence from logits. Random numbers are keyed by seed and position.
 
 So a seeded request gives the same tokens alone, beside others, and on any number of ranks. Order,
-as in mlx-lm: bias and penalties, top-p, min-p, top-k, temperature. Knows nothing of caches or the ring.
+as in mlx-lm: bias and penalties, top-p, min-p, top-k, temperature; a grammar's mask comes after the
+penalties. Knows nothing of caches or the ring.
 """
 
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import mlx.core as mx
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
 
+from ringcore.engine.grammar import CANNOT_FOLLOW, Constraint
 from ringcore.engine.opening import Opening
 from ringcore.engine.penalties import Penalties
 from ringcore.spec.engine import Sampling
@@ -30,9 +32,10 @@ class Sampler:
     """One sequence's. Every token it draws becomes part of the history that its penalties look at, whether
     or not it has been computed when the next is asked for."""
 
-    def __init__(self, opening: Opening) -> None:
-        """``opening.seed`` must be set unless the temperature is 0."""
+    def __init__(self, opening: Opening, constraint: Constraint | None = None) -> None:
+        """``opening.seed`` must be set unless the temperature is 0. ``constraint`` is the grammar's."""
         self._opening = opening
+        self._constraint = constraint
         changed = opening.logit_bias or opening.presence_penalty or opening.frequency_penalty
         self._penalties = Penalties(opening) if changed or opening.repetition_penalty != 1 else None
 
@@ -41,7 +44,15 @@ class Sampler:
         changed = logits
         if self._penalties is not None:
             changed = self._penalties.apply(logits.astype(mx.float32))
+        if self._constraint is not None:
+            allowed = self._constraint.apply(changed.astype(mx.float32))
+            if allowed is None:
+                token = mx.array([CANNOT_FOLLOW], dtype=mx.int32)
+                return Drawn(token, token)
+            changed = allowed
         token = draw(changed, self._opening, position)
+        if self._constraint is not None:
+            self._constraint.observe(token)
         if self._penalties is not None:
             self._penalties.observe(token)
         asked = self._opening.logprobs

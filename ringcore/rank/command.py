@@ -18,6 +18,7 @@ from msgspec import structs
 
 from ringcore.engine.door import Door
 from ringcore.engine.engine import Engine
+from ringcore.engine.grammar import Grammars
 from ringcore.engine.limits import Limits
 from ringcore.engine.scheduler import Bounds
 from ringcore.models.load import check_resident, load_stage
@@ -109,7 +110,7 @@ def _deployment(rank: int) -> Deployment:
 def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
     _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
-    executor = Executor(stage)
+    executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size))
     report = Report(control, executor, stage.weight_bytes)
     report.memory()
     if not control.wait_for_join():

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from ringcore.cache.batches import Batches, can_merge
 from ringcore.engine import logprobs, opening
+from ringcore.engine.grammar import Grammars
 from ringcore.engine.sampler import Sampler
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.models.stage import ModelStage
@@ -33,10 +34,12 @@ class _Slot:
 
 
 class Executor:
-    """``busy`` counts seconds in compute, ``tokens`` those that passed, since it was made."""
+    """``busy`` counts seconds in compute, ``tokens`` those that passed, since it was made. ``grammars`` is
+    asked where this stage draws."""
 
-    def __init__(self, stage: ModelStage) -> None:
+    def __init__(self, stage: ModelStage, grammars: Grammars | None = None) -> None:
         self._stage = stage
+        self._grammars = grammars
         self._slots: dict[int, _Slot] = {}
         self._caches = Batches()
         self._merges = stage.merges and can_merge(stage.make_cache())
@@ -90,7 +93,11 @@ class Executor:
         slot = step.rows[0].slot
         if slot in self._slots:
             raise RingError(f"step {step.number} opens slot {slot}, which is in use", "start the ring again")
-        self._slots[slot] = _Slot(Sampler(opening.decode(step.payload)))
+        asked = opening.decode(step.payload)
+        constraint = None
+        if asked.grammar and self._stage.shard.is_last and self._grammars is not None:
+            constraint = self._grammars.constraint(asked.grammar, asked.stops)
+        self._slots[slot] = _Slot(Sampler(asked, constraint))
         self._caches.open(slot, self._stage.make_cache())
 
     def _run(self, message: Message) -> list[mx.array]:

@@ -121,7 +121,8 @@ async def test_tools_calls_and_their_results_reach_the_template(
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": "how is it in Rom"},
         {"role": "assistant", "content": None, "tool_calls": [
-            {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"place": "Rom"}'}}]},
+            {"id": "c1", "type": "function",
+             "function": {"name": "weather", "arguments": '{"place": "Rom"}'}}]},
         {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
     ]  # fmt: skip
     asking = asyncio.create_task(client.post(CHAT, json={"messages": messages, "tools": [WEATHER]}))

@@ -2,7 +2,8 @@
 
 THINKING = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
-    "{% if message.tool_calls %}{% for tool_call in message.tool_calls %}{% set tool_call = tool_call.function %}"
+    "{% if message.tool_calls %}{% for tool_call in message.tool_calls %}"
+    "{% set tool_call = tool_call.function %}"
     '<tool_call>{"name": "{{ tool_call.name }}", "arguments": {{ tool_call.arguments | tojson }}}'
     "</tool_call>{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if tools %}TOOLS{% for tool in tools %}{{ tool | tojson }}{% endfor %}\n{% endif %}"
