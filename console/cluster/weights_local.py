@@ -90,7 +90,7 @@ class LocalModel:
         self._units = units(self.config, self.tensors)
 
     def pieces(self, shard: Shard, *, tokenizer: bool) -> tuple[Piece, ...]:
-        """All files of the stage of ``shard``; with ``tokenizer`` also those that gateway and grammars read."""
+        """All files of the stage of ``shard``; with ``tokenizer`` also those that texts need."""
         names = units_of_stage(self.config, self._units, shard)
         return (*self._plain_files(tokenizer), *(self._piece(name) for name in names))
 
