@@ -77,6 +77,8 @@ class Leader:
 
     async def run(self) -> None:
         self._change("waiting")
+        for line in self._deployment.plan.explanation:
+            self._say("INFO", f"plan: {line}")
         self._obey(self._ring.begin(self._loop.time()))
         while self._end is None:
             self._moved.clear()

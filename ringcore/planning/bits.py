@@ -1,5 +1,6 @@
 """What a model would weigh with 4-bit weights: each tensor as `mlx_lm.convert` would store it. Pure."""
 
+import re
 from math import prod
 
 from msgspec import structs
@@ -11,6 +12,8 @@ from ringcore.spec.card import LayerCard, ModelCard
 _BITS = 4
 _GROUP = 64
 _WORD = 32  # packed weights are unsigned words of so many bits
+# Convolutions, and routers of experts: some are kept, others get 8 bits.
+_KEPT = re.compile(r"conv|\.(?:gate|router)\.weight$")
 _FLOATING = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
 
@@ -22,7 +25,7 @@ def four_bit_bytes(tensor: Tensor, size: int, config: Config, item_bytes: int) -
     if tensor.dtype == "U32":
         bits = _bits_of(config, tensor.name)
         return size * _BITS // bits if bits > _BITS else size
-    if tensor.dtype not in _FLOATING or tensor.shape[-1] % _GROUP or "conv" in tensor.name:
+    if tensor.dtype not in _FLOATING or tensor.shape[-1] % _GROUP or _KEPT.search(tensor.name):
         return size
     numbers = prod(tensor.shape)
     return min(size, numbers * _BITS // 8 + 2 * item_bytes * (numbers // _GROUP))
@@ -30,10 +33,10 @@ def four_bit_bytes(tensor: Tensor, size: int, config: Config, item_bytes: int) -
 
 def at_four_bits(card: ModelCard) -> ModelCard | None:
     """The card of the same model at 4 bits; None when it has no more than that already, or is not known."""
-    layers = tuple(_lighter(layer) for layer in card.layers)
-    now = sum(layer.weight_bytes for layer in card.layers)
-    if not card.four_bit_embedding_bytes or sum(layer.weight_bytes for layer in layers) >= now:
+    bits = card.quantization.partition("-")[0]
+    if not card.four_bit_embedding_bytes or (bits.isdecimal() and int(bits) <= _BITS):
         return None
+    layers = tuple(_lighter(layer) for layer in card.layers)
     return structs.replace(
         card,
         layers=layers,

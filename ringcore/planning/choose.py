@@ -48,10 +48,19 @@ def fits(task: Task) -> bool:
     return split.fits(task.stages(), task.counts)
 
 
+def with_host(task: Task, rank: int) -> Choice | None:
+    """The shortest way through the ring in which this host has layers, hosts in the given order."""
+    found = least_sum(task.stages(), task.hops, {task.leader, task.position(rank)})
+    return _choice(task, found[0], Cut(found[1], 0)) if found else None
+
+
 def _shortest(task: Task) -> Choice | None:
     stages = task.stages()
-    search = shortest_order if task.ring.arrange else least_sum
-    found = search(stages, task.hops, task.leader) if len(task.rooms) > 1 else None
+    found = None
+    if len(task.rooms) > 1 and task.ring.arrange:
+        found = shortest_order(stages, task.hops, task.leader)
+    elif len(task.rooms) > 1:
+        found = least_sum(stages, task.hops, {task.leader})
     alone = task.seated((0,))
     lone = best_cut(alone.stages())
     if lone is not None and (found is None or lone.worst <= total(stages.costs, task.hops, *found)):

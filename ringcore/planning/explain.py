@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from ringcore.planning.capacity import Room
 from ringcore.planning.choose import Choice
 from ringcore.planning.evaluate import Evaluation
+from ringcore.planning.rejected import rejected
 from ringcore.planning.task import Task
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import format_bytes
@@ -21,6 +22,7 @@ def explanation(
         *_seats(task, choice),
         *_ranks(seated, found.stages),
         *_pace(seated, found),
+        *rejected(task, choice, found),
         *notes,
     )
 
@@ -58,7 +60,7 @@ def _seats(task: Task, choice: Choice) -> Iterator[str]:
         yield f"order of the hosts, rank 0 first: {', '.join(names)}."
     for room in task.rooms:
         if room.host not in names:
-            yield f"{room.host} is left out: with it a token would take longer through the ring."
+            yield f"{room.host} is left out: it would only slow the ring."
 
 
 def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:

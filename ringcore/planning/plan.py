@@ -9,19 +9,18 @@ from collections.abc import Mapping, Sequence
 from ringcore.planning.capacity import over_free, rooms
 from ringcore.planning.choose import Choice, choose
 from ringcore.planning.chunk import chunks
-from ringcore.planning.evaluate import weigh
 from ringcore.planning.explain import explanation
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import link_seconds
 from ringcore.planning.refuse import does_not_fit
+from ringcore.planning.rejected import evaluation
 from ringcore.planning.speed import speeds
 from ringcore.planning.task import Task
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.facts import HostFacts
-from ringcore.spec.plan import Plan, Stage
+from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
-from ringcore.spec.shard import Shard
 
 
 def make_plan(
@@ -55,8 +54,7 @@ def make_plan(
         ]
     )
     needs = task.needs
-    seated = task.seated(choice.ranks)
-    found = weigh(needs, [_seat(seated, rank) for rank in range(len(choice.ranks))], choice.runs)
+    found = evaluation(task, choice)
     notes = tuple(over_free(profile, facts, made))
     plan = Plan(
         model=card.name,
@@ -74,6 +72,7 @@ def make_plan(
         tokens_per_second_together=found.rates.together,
         card=card,
     )
+    plan = plan.sealed()
     plan.check()
     return plan
 
@@ -85,25 +84,6 @@ def _longest_chunk(tasks: Sequence[Task]) -> tuple[Task, Choice]:
         if choice is not None:
             return task, choice
     raise does_not_fit(tasks[-1])
-
-
-def _seat(task: Task, rank: int) -> Stage:
-    """A rank's place, its layers not chosen yet."""
-    room, speed = task.rooms[rank], task.speeds[rank]
-    return Stage(
-        rank=rank,
-        host=room.host,
-        shard=Shard(0, task.needs.total, task.needs.total),
-        weight_bytes=0,
-        kv_bytes=0,
-        workspace_bytes=0,
-        reserve_bytes=room.reserve_bytes,
-        ceiling_bytes=room.ceiling_bytes,
-        ceiling_source=room.ceiling_source,
-        bytes_per_second=speed.bytes_per_second,
-        speed_source=speed.source,
-        link_seconds=task.links[rank],
-    )
 
 
 def _refuse_contradictions(card: ModelCard, profile: Profile) -> None:

@@ -5,7 +5,7 @@ best start for an end is the smallest value in a window that only moves on: time
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ringcore.planning.split import Line, Stages
 
@@ -13,17 +13,17 @@ Values = list[int | None]
 
 
 def least_sum(
-    stages: Stages, hops: Sequence[int], always: int
+    stages: Stages, hops: Sequence[int], always: Collection[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """(stages that are used, their ends), in the given order, or None when nothing fits.
 
-    Stage ``always`` is used whatever it adds.
+    Stages ``always`` are used whatever they add.
     """
     values: Values = [0] + [None] * stages.layers
     choices: list[list[int | None]] = []
     for stage in range(len(stages.needs)):
         taken, starts = take(stages, stage, hops[stage], values)
-        if stage != always:
+        if stage not in always:
             for end, skipped in enumerate(values):
                 best = taken[end]
                 if skipped is not None and (best is None or skipped <= best):

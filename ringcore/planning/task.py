@@ -13,7 +13,9 @@ from ringcore.planning.needs import Needs
 from ringcore.planning.pace import LAYER_SECONDS, Reads, rows_together
 from ringcore.planning.speed import ReadSpeed
 from ringcore.planning.split import Line, Stages
+from ringcore.spec.plan import Stage
 from ringcore.spec.profile import RingOptions
+from ringcore.spec.shard import Shard
 
 _PICO = 10**12
 _SHARE = 10**9
@@ -73,6 +75,27 @@ class Task:
         """The same with other options of the ring."""
         changed = structs.replace(self.ring, **ring)
         return Task(self.needs, self.rooms, self.speeds, self.links, changed)
+
+    def seats(self) -> tuple[Stage, ...]:
+        """A stage a rank, its layers not chosen yet."""
+        total = self.needs.total
+        return tuple(
+            Stage(
+                rank=room.rank,
+                host=room.host,
+                shard=Shard(0, total, total),
+                weight_bytes=0,
+                kv_bytes=0,
+                workspace_bytes=0,
+                reserve_bytes=room.reserve_bytes,
+                ceiling_bytes=room.ceiling_bytes,
+                ceiling_source=room.ceiling_source,
+                bytes_per_second=speed.bytes_per_second,
+                speed_source=speed.source,
+                link_seconds=link,
+            )
+            for room, speed, link in zip(self.rooms, self.speeds, self.links, strict=True)
+        )
 
     def stages(self) -> Stages:
         need = self._need()

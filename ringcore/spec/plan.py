@@ -3,7 +3,7 @@
 import hashlib
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
@@ -46,7 +46,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     chunk at most so many while answers run, 0 where their pace decides.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
-    sequences at once. ``card`` is what the plan was made from: boundaries can be moved without the hosts.
+    sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
+    ``card`` is what the plan was made from: boundaries can be moved without the hosts.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     tokens_per_second: float = 0.0
     tokens_per_second_together: float = 0.0
     card: ModelCard | None = None
+    hash: str = ""
 
     @property
     def pipeline(self) -> tuple[Stage, ...]:
@@ -72,10 +74,21 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """Hash of everything the ranks must agree on."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+        bare = structs.replace(self, hash="")
+        return hashlib.sha256(msgspec.json.encode(bare)).hexdigest()[:16]
+
+    def sealed(self) -> "Plan":
+        """This plan with its own hash."""
+        return structs.replace(self, hash=self.digest)
 
     def check(self) -> None:
-        """Raises `PlanError` when ranks are misnumbered, or layers are missing, doubled or none."""
+        """Raises `PlanError` when ranks are misnumbered, layers are missing, doubled or none, or the plan was
+        changed after it was made."""
+        if self.hash and self.hash != self.digest:
+            raise PlanError(
+                f"the plan says its hash is {self.hash}, what it holds makes {self.digest}",
+                "make the plan again; it was changed or damaged on its way",
+            )
         if not self.stages:
             raise PlanError("the plan has no ranks", "name at least one host in the profile")
         if [stage.rank for stage in self.stages] != list(range(len(self.stages))):

@@ -55,13 +55,15 @@ def build(
     separate_experts: bool = False,
     dtype: mx.Dtype = mx.float32,
     seed: int | None = None,
+    bits: int = 4,
+    group_size: int = GROUP_SIZE,
     **config_changes: Any,
 ) -> Path:
     """Write ``config.json`` and safetensors of a random model into ``folder`` (made when missing).
 
-    ``quantized``: 4 bit, group size 32. ``files`` above 1 writes that many files and an index, tensors dealt
-    out in the order of the layers. ``separate_experts`` stores experts one by one, as originals do.
-    Needs ``dtype`` float32 to run on a CPU. Returns ``folder``.
+    ``quantized``: with ``bits`` and ``group_size``. ``files`` above 1 writes that many files and an index,
+    tensors dealt out in the order of the layers. ``separate_experts`` stores experts one by one, as originals
+    do. Needs ``dtype`` float32 to run on a CPU. Returns ``folder``.
     """
     config = {"model_type": architecture, **ALL[architecture]} | _depth(architecture, layers) | config_changes
     module = importlib.import_module(f"mlx_lm.models.{architecture}")
@@ -72,7 +74,7 @@ def build(
         tree_map_with_path(lambda path, array: _scaled(path, array, dtype, quiet), model.parameters())
     )
     if quantized:
-        model, config = quantize_model(model, config, group_size=GROUP_SIZE, bits=4)
+        model, config = quantize_model(model, config, group_size=group_size, bits=bits)
     weights = dict(tree_flatten(model.parameters()))
     if separate_experts:
         weights = _separate(weights, *_EXPERTS[architecture])

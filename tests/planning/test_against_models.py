@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from ringcore.models.load import check_resident, load_stage
+from ringcore.planning.bits import at_four_bits
 from ringcore.planning.needs import cache_tokens, windowed_tokens
 from ringcore.planning.plan import make_plan
 from ringcore.spec.plan import Plan
@@ -132,3 +133,22 @@ def test_a_prefill_stays_within_cache_and_workspace(tmp_path: Path) -> None:
     grown = mx.get_peak_memory() - before
     assert grown <= planned.kv_bytes + planned.workspace_bytes
     assert grown >= planned.kv_bytes + planned.workspace_bytes // 2, "twice as much is not kept free"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3_moe", "deepseek_v2"])
+def test_a_model_weighs_at_four_bits_what_its_card_foretells(architecture: str, tmp_path: Path) -> None:
+    """Of float weights and of 8-bit ones, as `quantize_model` makes both."""
+    small: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "moe_intermediate_size": 64}
+    whole = read_card(build(architecture, tmp_path / "float", layers=LAYERS, **small), "float32")
+    for bits in (8, 4):
+        folder = build(architecture, tmp_path / str(bits), True, LAYERS, bits=bits, group_size=64, **small)
+        card = read_card(folder, "float32")
+        if bits == 8:
+            from_eight = at_four_bits(card)
+    from_float = at_four_bits(whole)
+    assert from_float is not None and from_eight is not None and at_four_bits(card) is None
+    for foretold in (from_float, from_eight):
+        for ours, real in zip(foretold.layers, card.layers, strict=True):
+            assert ours.weight_bytes == pytest.approx(real.weight_bytes, rel=0.01)
+        assert foretold.embedding_bytes == card.embedding_bytes
+        assert foretold.head_bytes == card.head_bytes

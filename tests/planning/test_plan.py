@@ -6,11 +6,15 @@ import time
 import pytest
 from msgspec import structs
 
+from ringcore.planning.bits import at_four_bits
 from ringcore.planning.needs import Needs
 from ringcore.planning.plan import make_plan
 from ringcore.planning.seats import seated
+from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
+from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Plan
+from ringcore.spec.profile import Profile
 from ringcore.spec.units import GIB, MIB, parse_bytes
 from tests.planning.worlds import facts, hosts, local_hosts, model, profile
 
@@ -291,6 +295,7 @@ def test_latency_fills_the_fastest_host_first_and_leaves_out_who_only_adds_to_it
     full = plan.stages[1]
     assert 0 <= full.free_bytes < 100 * MIB, "the fastest one takes all that it can hold"
     assert any("h2 is left out" in line for line in plan.explanation)
+    assert any("h2 in the ring as well" in line and "in place of" in line for line in plan.explanation)
     whole = make_plan(model(30, head_bytes=0), profile(hosts(3)), told, {})
     assert plan.tokens_per_second > whole.tokens_per_second
 
@@ -341,3 +346,94 @@ def test_the_profile_is_seated_as_the_plan_says() -> None:
     assert [host.name for host in seated(ring, turned).hosts] == ["h2", "h0"]
     with pytest.raises(PlanError, match="h2"):
         seated(profile(hosts(2)), turned)
+
+
+def rejections(plan: Plan) -> list[str]:
+    return [line for line in plan.explanation if line.startswith("rejected: ")]
+
+
+def test_every_alternative_is_rejected_for_a_reason_in_the_objectives_terms() -> None:
+    told = facts(160 * GIB, chip="Apple M2 Ultra") + facts(12 * GIB, 12 * GIB, chip="Apple M4")
+    card = model([500 * MIB] * 80)
+    plan = make_plan(card, profile(hosts(3)), told, {})
+    lines = rejections(plan)
+    even = next(line for line in lines if "equal numbers" in line)
+    assert "(h0 27, h1 27, h2 26)" in even and "rank 1 (h1) would need" in even and "missing" in even
+    for name in ("by free memory", "objective latency", "objective memory", "without h1", "without h2"):
+        line = next(line for line in lines if name in line)
+        theirs, ours = map(float, re.findall(r"(\d+\.\d) ms .*in place of (\d+\.\d)", line)[0])
+        assert theirs > ours == round(max(stage.seconds for stage in plan.stages) * 1000, 1)
+    shares = rejections(make_plan(card, profile(hosts(3), objective="memory"), told, {}))
+    assert any("of the memory of its fullest host" in line for line in shares)
+
+
+def test_an_alternative_that_serves_more_together_is_told_although_its_step_is_longer() -> None:
+    told = facts(160 * GIB, chip="Apple M2 Ultra") + facts(12 * GIB, chip="Apple M4")
+    card = model([500 * MIB] * 40)
+    ring = profile(hosts(2), sequences=4)
+    line = next(x for x in rejections(make_plan(card, ring, told, {})) if "objective latency" in x)
+    theirs, ours = map(float, re.findall(r"would reach (\S+) tokens/s, in place of (\d+\.\d)", line)[0])
+    latency = make_plan(
+        card, structs.replace(ring, ring=structs.replace(ring.ring, objective="latency")), told, {}
+    )
+    assert theirs == round(latency.tokens_per_second_together, 1) > ours
+
+
+def test_a_ring_of_one_has_nothing_to_reject() -> None:
+    assert not rejections(make_plan(model(), profile(hosts(1)), facts(8 * GIB), {}))
+
+
+# remedies: what they say is enough, and less is not ----------------------------------------------
+
+
+def remedies(card: ModelCard, ring: Profile, told: list[HostFacts]) -> str:
+    with pytest.raises(PlanError) as caught:
+        make_plan(card, ring, told, {})
+    remedy = caught.value.failure.remedy
+    assert remedy.count("\n    - ") <= 3
+    return remedy
+
+
+def test_a_host_that_holds_no_layer_is_named_to_be_removed() -> None:
+    told = facts(8 * GIB, 64 * MIB, 8 * GIB)
+    remedy = remedies(model(12), profile(hosts(3)), told)
+    assert "remove h1 from the profile" in remedy
+    make_plan(model(12), profile((hosts(3)[0], hosts(3)[2])), [told[0], told[2]], {})
+
+
+def test_latency_leaves_out_a_host_that_holds_no_layer() -> None:
+    plan = make_plan(model(12), profile(hosts(3), objective="latency"), facts(1 * GIB, 64 * MIB, 1 * GIB), {})
+    assert [stage.host for stage in plan.stages] == ["h0", "h2"]
+
+
+def test_four_bits_are_a_remedy_where_the_lighter_model_fits_and_not_where_it_does_not() -> None:
+    layers = tuple(
+        LayerCard(weight_bytes=200 * MIB, kv_bytes_per_token=1024, four_bit_bytes=106 * MIB)
+        for _ in range(10)
+    )
+    card = structs.replace(
+        model(),
+        layers=layers,
+        quantization="8-bit g64",
+        four_bit_embedding_bytes=27 * MIB,
+        four_bit_head_bytes=27 * MIB,
+    )
+    remedy = remedies(card, profile(hosts(1)), facts(1800 * MIB))
+    assert "4-bit weights in place of 8-bit g64: 1.1 GiB in place of 2.1 GiB" in remedy
+    lighter = at_four_bits(card)
+    assert lighter is not None and at_four_bits(lighter) is None
+    make_plan(lighter, profile(hosts(1)), facts(1800 * MIB), {})
+    assert "4-bit" not in remedies(card, profile(hosts(1)), facts(1 * GIB))
+
+
+def test_the_mac_that_the_remedy_names_is_enough_and_the_next_smaller_is_not() -> None:
+    card, told = model([500 * MIB] * 40), facts(8 * GIB)
+    remedy = remedies(card, profile(hosts(1)), told)
+    size = int(re.findall(r"such as a Mac of (\d+) GB", remedy)[0])
+
+    def with_mac(size: int) -> list[HostFacts]:
+        return told + facts(size * GIB, os="darwin", total_memory_bytes=size * GIB)
+
+    make_plan(card, profile(hosts(2)), with_mac(size), {})
+    with pytest.raises(PlanError):
+        make_plan(card, profile(hosts(2)), with_mac({24: 16, 32: 24, 48: 32}[size]), {})

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from tests.planning.worlds import facts, hosts, model, profile
 
 
 @given(clusters())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_cut_that_fits_has_a_smaller_worst_cost(world: Cluster) -> None:
     order = range(len(world.capacities))
     fitting = world.fitting(order)
@@ -67,11 +68,11 @@ def test_the_closest_cut_lacks_no_more_than_any_other(world: Cluster) -> None:
 
 
 @given(clusters(), st.booleans())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_choice_of_hosts_has_a_smaller_sum_of_costs_and_hops(world: Cluster, first: bool) -> None:
     leader = 0 if first else len(world.capacities) - 1
     best = world.best_sum(world.subsets(leader))
-    found = least_sum(world.stages(), world.hops, leader)
+    found = least_sum(world.stages(), world.hops, {leader})
     assert (found is None) == (best is None)
     if found is not None:
         used, ends = found
@@ -80,7 +81,7 @@ def test_no_choice_of_hosts_has_a_smaller_sum_of_costs_and_hops(world: Cluster, 
 
 
 @given(clusters(), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_order_of_the_hosts_has_a_smaller_worst_cost(world: Cluster, first: bool) -> None:
     fixed = 0 if first else len(world.capacities) - 1
     costs = [max(world.costs(order, runs)) for order in world.orders(fixed) for runs in world.fitting(order)]
@@ -97,7 +98,7 @@ def test_no_order_of_the_hosts_has_a_smaller_worst_cost(world: Cluster, first: b
 
 
 @given(clusters(), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_order_and_choice_of_the_hosts_has_a_smaller_sum(world: Cluster, first: bool) -> None:
     fixed = 0 if first else len(world.capacities) - 1
     every = {
@@ -113,6 +114,20 @@ def test_no_order_and_choice_of_the_hosts_has_a_smaller_sum(world: Cluster, firs
         used, ends = found
         assert used in every and world.holds(used, Cut(ends, 0).runs)
         assert world.sum_of(used, Cut(ends, 0).runs) == best
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_no_cut_that_fits_has_a_smaller_worst_cost,
+        test_no_choice_of_hosts_has_a_smaller_sum_of_costs_and_hops,
+        test_no_order_of_the_hosts_has_a_smaller_worst_cost,
+        test_no_order_and_choice_of_the_hosts_has_a_smaller_sum,
+    ],
+)
+def test_none_of_thousands_of_clusters_has_a_better_answer(check: Callable[[], None]) -> None:
+    settings(max_examples=2000, deadline=None)(check)()
 
 
 @given(
@@ -164,7 +179,7 @@ def test_256_layers_on_64_hosts_are_cut_in_a_tenth_of_a_second(seed: int) -> Non
     took: list[float] = []
     for act in (
         lambda: best_cut(stages),
-        lambda: least_sum(stages, [1] * 64, 63),
+        lambda: least_sum(stages, [1] * 64, {63}),
     ):
         times = []
         for _ in range(3):
@@ -175,12 +190,13 @@ def test_256_layers_on_64_hosts_are_cut_in_a_tenth_of_a_second(seed: int) -> Non
     assert max(took) < 0.1, took
 
 
-def test_a_whole_plan_of_256_layers_on_64_hosts_takes_a_tenth_of_a_second() -> None:
+@pytest.mark.parametrize("objective", ["throughput", "latency", "memory", "equal"])
+def test_a_whole_plan_of_256_layers_on_64_hosts_takes_a_tenth_of_a_second(objective: str) -> None:
     card = model([(90 + n % 7) * MIB for n in range(256)])
     told = [fact for n in range(64) for fact in facts(8 * GIB, chip=f"Apple {('M1', 'M2', 'M4')[n % 3]}")]
+    ring = profile(hosts(64), objective=objective)
     times = []
-    for objective in ("throughput", "latency", "memory", "equal"):
-        ring = profile(hosts(64), objective=objective)
+    for _ in range(3):
         began = time.process_time()
         make_plan(card, ring, told, {})
         times.append(time.process_time() - began)

@@ -133,3 +133,13 @@ def test_need_and_free_add_up_to_the_ceiling() -> None:
     only = WHOLE.stages[0]
     assert only.need_bytes == 123
     assert only.need_bytes + only.reserve_bytes + only.free_bytes == only.ceiling_bytes
+
+
+def test_a_plan_that_was_changed_after_it_was_sealed_is_refused() -> None:
+    sealed = WHOLE.sealed()
+    sealed.check()
+    assert sealed.hash == sealed.digest == WHOLE.digest
+    read = msgspec.json.decode(msgspec.json.encode(sealed), type=Plan)
+    read.check()
+    with pytest.raises(PlanError, match=sealed.hash):
+        structs.replace(read, context=read.context + 1).check()
