@@ -36,12 +36,15 @@ test-all: install
 picture: install
 	$(BIN)/python -m docs.picture
 
-# One resolution for every platform; the hosts' list is the rank's part of it.
+# One resolution for every platform; the hosts' list is the rank's part of it. MLX's builds for the CPU and
+# for CUDA exclude each other, so hosts with a card have a list of their own.
 lock:
-	uv pip compile pyproject.toml --universal --generate-hashes --all-extras \
+	uv pip compile pyproject.toml --universal --generate-hashes --extra all --extra dev \
 	  -q -o requirements.lock
 	uv pip compile pyproject.toml --universal --generate-hashes --extra rank \
 	  --constraint requirements.lock -q -o ringcore/requirements.lock
+	uv pip compile pyproject.toml --universal --generate-hashes --extra cuda \
+	  --constraint requirements.lock -q -o ringcore/requirements-cuda.lock
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache

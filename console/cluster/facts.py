@@ -4,6 +4,13 @@ import secrets
 import time
 from collections.abc import Mapping
 
+from console.cluster.facts_memory import (
+    Memory,
+    parse_gpus,
+    parse_mac_memory,
+    parse_meminfo,
+    parse_os_version,
+)
 from console.cluster.facts_parse import (
     clock_skew,
     parse_chip,
@@ -11,8 +18,6 @@ from console.cluster.facts_parse import (
     parse_df,
     parse_ifconfig,
     parse_ip,
-    parse_meminfo,
-    parse_vm_stat,
     sections,
 )
 from console.cluster.facts_script import SCRIPT
@@ -21,8 +26,9 @@ from console.cluster.lock import lock_text, parse_lock
 from console.cluster.pythons import PROBE, Interpreter, found_pythons, parse_probe
 from console.cluster.remote import DEFAULT_HOME
 from ringcore.spec.errors import HostError
-from ringcore.spec.facts import HostFacts, NetworkAddress, PythonFound
+from ringcore.spec.facts import Gpu, HostFacts, NetworkAddress, PythonFound, card_of
 from ringcore.spec.profile import HostOptions
+from ringcore.spec.units import MIB
 
 _TIMEOUT = 20.0  # a cold disk and a dozen interpreters
 _SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
@@ -55,7 +61,8 @@ def read_facts(found: Mapping[str, str], options: HostOptions, before: float, af
             "use a host with macOS or Linux",
             host=options.name,
         )
-    total, available = _memory(found)
+    memory = _memory(found)
+    gpus = parse_gpus(found.get("gpus", ""))
     home = found["home"].strip()
     return HostFacts(
         host=options.name,
@@ -65,15 +72,22 @@ def read_facts(found: Mapping[str, str], options: HostOptions, before: float, af
         home=home,
         shell=found["shell"].strip(),
         cores=parse_count(found["cores"]),
-        total_memory_bytes=total,
-        available_memory_bytes=min(available, total),
+        total_memory_bytes=memory.total,
+        available_memory_bytes=min(memory.available, memory.total),
+        reclaimable_memory_bytes=memory.reclaimable,
+        swap_bytes=memory.swap,
+        swap_used_bytes=memory.swap_used,
         disk_free_bytes=parse_df(found["disk"]),
         chip=parse_chip(found["chip"]),
-        pythons=_pythons(found["pythons"], expanded(options.python, home)),
+        pythons=_pythons(found["pythons"], expanded(options.python, home), _lock(gpus)),
         uv=found["uv"].strip(),
         addresses=_addresses(found),
         clock_skew_seconds=clock_skew(parse_count(found["clock"]), before, after),
         rings=tuple(found["rings"].split()),
+        os_version=parse_os_version(found.get("os_version", "")),
+        gpu_cores=parse_count(found.get("gpu_cores", "").rpartition("=")[2]),
+        wired_limit_bytes=parse_count(found.get("wired_limit", "")) * MIB,
+        gpus=gpus,
     )
 
 
@@ -82,10 +96,19 @@ def expanded(path: str, home: str) -> str:
     return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _memory(found: Mapping[str, str]) -> tuple[int, int]:
+def lock_of(facts: HostFacts) -> bytes:
+    """The lock file whose packages a rank on this host runs with."""
+    return _lock(facts.gpus)
+
+
+def _lock(gpus: tuple[Gpu, ...]) -> bytes:
+    return lock_text(cuda=card_of(gpus) is not None)
+
+
+def _memory(found: Mapping[str, str]) -> Memory:
     if "meminfo" in found:
         return parse_meminfo(found["meminfo"])
-    return parse_count(found["memsize"]), parse_vm_stat(found["vm_stat"])
+    return parse_mac_memory(parse_count(found["memsize"]), found["vm_stat"], found.get("swap", ""))
 
 
 def _addresses(found: Mapping[str, str]) -> tuple[NetworkAddress, ...]:
@@ -94,10 +117,10 @@ def _addresses(found: Mapping[str, str]) -> tuple[NetworkAddress, ...]:
     return parse_ifconfig(found["ifconfig"], found["ports"])
 
 
-def _pythons(text: str, given: str) -> tuple[PythonFound, ...]:
+def _pythons(text: str, given: str, lock: bytes) -> tuple[PythonFound, ...]:
     answers: dict[str, Interpreter] = {}
     for line in text.splitlines():
         path, _, answer = line.partition("\t")
         if one := parse_probe(answer):
             answers[path] = one
-    return found_pythons(answers, parse_lock(lock_text()), given)
+    return found_pythons(answers, parse_lock(lock), given)

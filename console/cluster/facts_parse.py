@@ -5,9 +5,6 @@ import re
 from ringcore.spec.facts import NetworkAddress
 from ringcore.spec.units import KIB
 
-_PAGE_SIZE = re.compile(r"page size of ([0-9]+) bytes")
-_VM_LINE = re.compile(r'^"?([A-Za-z -]+)"?:\s+([0-9]+)\.', re.MULTILINE)
-_RECLAIMABLE = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
 _INET = re.compile(r"^\s+inet ([0-9.]+)", re.MULTILINE)
 _PORT = re.compile(r"^Hardware Port: (.+)\nDevice: (\S+)", re.MULTILINE)
 
@@ -16,19 +13,6 @@ def sections(output: str, mark: str) -> dict[str, str]:
     """The script's output cut at its marks. The section ``end`` is there when nothing is missing."""
     parts = re.split(rf"^{re.escape(mark)} ([a-z_]+)\n", output, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def parse_meminfo(text: str) -> tuple[int, int]:
-    """Linux ``/proc/meminfo`` -> bytes of memory, and of it what programs can have without swapping."""
-    found = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", text, flags=re.MULTILINE))
-    return int(found.get("MemTotal", 0)) * KIB, int(found.get("MemAvailable", 0)) * KIB
-
-
-def parse_vm_stat(text: str) -> int:
-    """macOS ``vm_stat`` -> bytes that are free or given up on demand."""
-    size = _PAGE_SIZE.search(text)
-    pages = {name: int(count) for name, count in _VM_LINE.findall(text)}
-    return (int(size[1]) if size else 4096) * sum(pages.get(name, 0) for name in _RECLAIMABLE)
 
 
 def parse_df(text: str) -> int:

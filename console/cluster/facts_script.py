@@ -27,6 +27,8 @@ _LINUX = (
     ("chip", "grep -m1 -E '^(model name|Model)[[:space:]]*:' /proc/cpuinfo"),
     ("addresses", "ip -o -4 addr || { echo fib_trie; cat /proc/net/fib_trie; cat /proc/net/route; }"),
     ("wireless", 'for at in /sys/class/net/*/phy80211; do [ -e "$at" ] && basename "${at%/*}"; done'),
+    ("os_version", "grep -m1 ^PRETTY_NAME= /etc/os-release || uname -r"),
+    ("gpus", "gpus"),
 )
 _DARWIN = (
     ("cores", "sysctl -n hw.ncpu"),
@@ -35,7 +37,23 @@ _DARWIN = (
     ("chip", "sysctl -n machdep.cpu.brand_string"),
     ("ifconfig", "ifconfig"),
     ("ports", "networksetup -listallhardwareports"),
+    ("os_version", "sw_vers -productVersion"),
+    ("swap", "sysctl -n vm.swapusage"),
+    ("wired_limit", "sysctl -n iogpu.wired_limit_mb"),
+    ("gpu_cores", "ioreg -r -d 1 -c AGXAccelerator | grep -m1 gpu-core-count"),
 )
+
+# Old drivers do not know compute_cap and answer no query that names it. A broken driver can hang.
+_GPUS = r"""
+gpus() {
+  command -v nvidia-smi >/dev/null || return 0
+  fields=name,memory.total,memory.free,driver_version
+  for more in ,compute_cap ''; do
+    $(command -v timeout >/dev/null && echo timeout 6) nvidia-smi "--query-gpu=$fields$more" \
+      --format=csv,noheader,nounits && return
+  done
+}
+"""
 
 # A pid alone may belong to a later process: its command must be ours.
 _RINGS = r"""
@@ -92,12 +110,13 @@ def _build() -> str:
     return "\n".join(
         (
             "mark=$1 python=$3 probe=$4 system=$(uname -s)",
-            "PATH=$PATH:$HOME/.local/bin:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH=$PATH:$HOME/.local/bin:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/usr/lib/wsl/lib",
             "LC_ALL=C; export PATH LC_ALL",
             EXPAND,
             'ring_home=$(expand "$2")',
             _RINGS,
             _PYTHONS,
+            _GPUS,
             *(_section(*fact) for fact in _COMMON),
             "case $system in",
             "Darwin)",

@@ -27,11 +27,12 @@ class Pin(Struct, frozen=True):
         return f"{self.name}=={self.version}"
 
 
-def lock_text() -> bytes:
-    """``requirements.lock`` as this console carries it, hashes included."""
+def lock_text(*, cuda: bool = False) -> bytes:
+    """``requirements.lock`` as this console carries it, hashes included; the one with MLX for CUDA."""
     from importlib.resources import files
 
-    return (files("ringcore") / "requirements.lock").read_bytes()
+    name = "requirements-cuda.lock" if cuda else "requirements.lock"
+    return (files("ringcore") / name).read_bytes()
 
 
 def lock_hash(text: bytes) -> str:

@@ -24,10 +24,11 @@ def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     """The dtype of floating tensors on every rank, ``stored`` for as the checkpoint has them.
 
     float32 as soon as one host computes on a CPU under Linux: half precision is many times slower there.
+    GPUs, Apple's and NVIDIA's, compute in what the model is stored in.
     """
     if profile.ring.dtype != "auto":
         return profile.ring.dtype
-    return "float32" if any(fact.os == "linux" for fact in facts) else "stored"
+    return "float32" if any(fact.os == "linux" and not fact.cuda for fact in facts) else "stored"
 
 
 async def read_card(

@@ -24,6 +24,7 @@ from ringcore.spec.units import GIB, MIB, format_bytes
 
 # packages, what the installer downloads and unpacks on the way; measured and rounded up
 VENV_BYTES = {"linux": 3 * GIB // 2, "darwin": GIB}
+CUDA_BYTES = 6 * GIB  # NVIDIA's libraries beside them
 CODE_BYTES = 16 * MIB
 PYTHON_BYTES = 256 * MIB
 WHEELS_BYTES = 256 * MIB
@@ -181,7 +182,7 @@ def _check_disk(facts: HostFacts, home: str, actions: list[Action]) -> None:
 def _bytes(action: Action, facts: HostFacts) -> int:
     match action:
         case MakeVenv():
-            return VENV_BYTES.get(facts.os, GIB)
+            return VENV_BYTES.get(facts.os, GIB) + (CUDA_BYTES if facts.cuda else 0)
         case SendWheels():
             return WHEELS_BYTES
         case InstallPython():

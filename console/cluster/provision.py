@@ -19,9 +19,9 @@ from console.cluster.actions import (
     told,
 )
 from console.cluster.code_archive import CodeArchive, code_archive
-from console.cluster.facts import expanded
+from console.cluster.facts import expanded, lock_of
 from console.cluster.host import Completed, Host
-from console.cluster.lock import lock_hash, lock_text, parse_lock
+from console.cluster.lock import lock_hash, parse_lock
 from console.cluster.look import KEPT_MINUTES, Found, look_argv, read_look
 from console.cluster.needs import Needs, given_python, needs
 from console.cluster.own_python import install_python
@@ -97,7 +97,7 @@ class Provisioning:
         self._emit = emit
         self._ring = ring
         self._wheelhouse = wheelhouse
-        self._lock = lock_text()
+        self._lock = lock_of(facts)
         self._archive: CodeArchive = code_archive()
         self.options = host.options
         home = expanded(host.options.home or DEFAULT_HOME, facts.home).rstrip("/")

@@ -1,8 +1,9 @@
 """How much memory each rank may use, and where that figure comes from.
 
 The strongest word counts: ``hosts.memory`` in the profile, ``RANK_MEMORY_MB_<rank>`` and then
-``DEFAULT_RANK_MEMORY_MB`` in the environment (MiB), what the facts say. Ranks on one machine share
-what is free there. Knows nothing of models.
+``DEFAULT_RANK_MEMORY_MB`` in the environment (MiB), what the facts say: free memory of the card where a
+rank computes on one with memory of its own, else of the host. Ranks on one machine share what is free
+there. Knows nothing of models.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def over_free(profile: Profile, facts: Sequence[HostFacts], made: Sequence[Room]
     for machine in dict.fromkeys(machines):
         ranks = [rank for rank, other in enumerate(machines) if other == machine]
         promised = sum(made[rank].ceiling_bytes for rank in ranks if made[rank].by_hand)
-        free = min(facts[rank].available_memory_bytes for rank in ranks)
+        free = min(_free(facts[rank]) for rank in ranks)
         if promised > free:
             who = ", ".join(made[rank].host for rank in ranks if made[rank].by_hand)
             yield (
@@ -124,9 +125,10 @@ def _from_facts(
     by_hand: Sequence[tuple[int, str] | None],
 ) -> tuple[int, str]:
     """What is free, less what others on the machine were given by hand, in equal parts."""
+    where = "of its GPU" if _card_memory(fact) else "of the host"
     if len(mates) == 1:
-        return fact.available_memory_bytes, "free memory of the host"
-    free = min(facts[mate].available_memory_bytes for mate in mates)
+        return _free(fact), f"free memory {where}"
+    free = min(_free(facts[mate]) for mate in mates)
     given = sum(said[0] for said in (by_hand[mate] for mate in mates) if said is not None)
     sharing = sum(by_hand[mate] is None for mate in mates)
     left = f"{format_bytes(free)} free"
@@ -139,10 +141,28 @@ def _from_facts(
 def _reserve(fact: HostFacts, ceiling: int) -> int:
     reserve = min(_MOST_RESERVED, ceiling // 10)
     if fact.os == "darwin":
-        # What Metal lets the GPU wire unless iogpu.wired_limit_mb says otherwise; past it macOS swaps.
-        wired = fact.total_memory_bytes * 2 // 3 if fact.total_memory_bytes < _SMALL_MAC else 0
-        wired = wired or fact.total_memory_bytes * 3 // 4
         # The same part of a share as of the whole.
         share = ceiling / max(1, fact.available_memory_bytes)
-        reserve = max(reserve, ceiling - int(wired * share))
+        reserve = max(reserve, ceiling - int(working_set(fact) * share))
     return reserve
+
+
+def working_set(fact: HostFacts) -> int:
+    """What Metal lets the GPU of a Mac wire: as the operator set it, as Metal told, or as macOS does it at
+    least. Past it macOS swaps."""
+    if fact.wired_limit_bytes:
+        return min(fact.wired_limit_bytes, fact.total_memory_bytes)
+    if fact.measured and fact.measured.gpu_limit_bytes:
+        return fact.measured.gpu_limit_bytes
+    if fact.total_memory_bytes < _SMALL_MAC:
+        return fact.total_memory_bytes * 2 // 3
+    return fact.total_memory_bytes * 3 // 4
+
+
+def _free(fact: HostFacts) -> int:
+    return _card_memory(fact) or fact.available_memory_bytes
+
+
+def _card_memory(fact: HostFacts) -> int:
+    """Free memory of the card that a rank computes on; 0 where that is the host's own."""
+    return fact.cuda.free_memory_bytes if fact.cuda and fact.cuda.total_memory_bytes else 0

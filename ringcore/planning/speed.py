@@ -4,26 +4,15 @@ Figures are what decoding reaches, in bytes a second. Where no figure is known o
 say so: ratios between hosts then still count, times are rough.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
+from ringcore.planning.bandwidth import GB, Bandwidth, bandwidth_of
 from ringcore.spec.facts import HostFacts
 
-# GB/s from Apple's technical specifications; of chips sold in two sizes the smaller.
-_BANDWIDTH: Mapping[str, float] = {
-    "M1": 68, "M1 Pro": 200, "M1 Max": 400, "M1 Ultra": 800,
-    "M2": 100, "M2 Pro": 200, "M2 Max": 400, "M2 Ultra": 800,
-    "M3": 100, "M3 Pro": 150, "M3 Max": 300, "M3 Ultra": 819,
-    "M4": 120, "M4 Pro": 273, "M4 Max": 410,
-    "M5": 153,
-}  # fmt: skip
-_CHIP = re.compile(r"Apple (M[0-9]+(?: (?:Pro|Max|Ultra))?)")
-_GB = 1e9
-_REACHED = 0.85  # of a chip's nominal bandwidth by reading weights
-_ASSUMED = 20 * _GB  # two channels of DDR4
-_ASSUMED_PER_CORE = 5 * _GB
+_ASSUMED = 20 * GB  # two channels of DDR4
+_ASSUMED_PER_CORE = 5 * GB
 
 
 class ReadSpeed(Struct, frozen=True, kw_only=True):
@@ -43,34 +32,37 @@ def speeds(facts: Sequence[HostFacts], mates: Sequence[int]) -> tuple[tuple[Read
 
 
 def _of_hosts(facts: Sequence[HostFacts]) -> tuple[list[ReadSpeed], str]:
-    chips = [_of_chip(fact.chip) for fact in facts]
-    known = [speed for speed in chips if speed is not None]
-    one_chip = len({fact.chip for fact in facts}) == 1
+    found = [bandwidth_of(fact) for fact in facts]
+    known = [each for each in found if each is not None]
+    names = {(fact.chip, fact.cuda.name if fact.cuda else "", fact.gpu_cores) for fact in facts}
     if len(known) == len(facts):
-        same = "all hosts count as equally fast: they have the same chip"
-        return known, same if one_chip else "hosts count as fast as their chips read memory"
-    if one_chip:
+        return [_known(each) for each in known], _compared(facts, known, one_chip=len(names) == 1)
+    if len(names) == 1:
         return [_assumed(_ASSUMED)] * len(facts), (
             "all hosts count as equally fast: they have the same chip, of which no bandwidth is known"
         )
     if all(fact.cores > 0 for fact in facts):
         return [_assumed(fact.cores * _ASSUMED_PER_CORE) for fact in facts], (
-            "chips differ, nothing is measured: speed counts by cores"
+            "chips differ, not all are measured: speed counts by cores (`mlxring check --measure` measures)"
         )
     return [_assumed(_ASSUMED)] * len(facts), "all hosts count as equally fast: nothing is known of them"
 
 
-def _of_chip(chip: str) -> ReadSpeed | None:
-    found = _CHIP.search(chip)
-    nominal = _BANDWIDTH.get(found[1], 0.0) if found else 0.0
-    if not found or not nominal:
-        return None
-    source = f"{_REACHED:.0%} of the {nominal:.0f} GB/s of an {found[0]}"
-    return ReadSpeed(bytes_per_second=_REACHED * nominal * _GB, source=source)
+def _compared(facts: Sequence[HostFacts], known: Sequence[Bandwidth], *, one_chip: bool) -> str:
+    if any(each.measured for each in known):
+        told = [f"{fact.host} {each.source}" for fact, each in zip(facts, known, strict=True)]
+        return f"hosts count as fast as they read memory: {', '.join(told)}"
+    if one_chip:
+        return "all hosts count as equally fast: they have the same chip"
+    return "hosts count as fast as their chips read memory"
+
+
+def _known(found: Bandwidth) -> ReadSpeed:
+    return ReadSpeed(bytes_per_second=found.gigabytes * GB, source=found.source)
 
 
 def _assumed(bytes_per_second: float) -> ReadSpeed:
-    source = f"{bytes_per_second / _GB:.0f} GB/s assumed, nothing is known"
+    source = f"{bytes_per_second / GB:.0f} GB/s assumed, nothing is known"
     return ReadSpeed(bytes_per_second=bytes_per_second, source=source, assumed=True)
 
 

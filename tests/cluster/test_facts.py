@@ -19,7 +19,8 @@ from ringcore.spec.errors import HostError
 from ringcore.spec.facts import NetworkAddress, PythonFound
 from ringcore.spec.profile import HostOptions
 from tests.cluster.reach import gone, options, plain_environment, reached, until
-from tests.cluster.test_facts_parse import IFCONFIG, MAC_DF, PORTS, VM_STAT
+from tests.cluster.test_facts_memory import VM_STAT
+from tests.cluster.test_facts_parse import IFCONFIG, MAC_DF, PORTS
 
 MAC_PYTHONS = """\
 /opt/homebrew/bin/python3\t{"path": "/opt/homebrew/opt/python@3.13/bin/python3.13", \
@@ -59,6 +60,9 @@ async def test_this_machine_is_described_as_it_is(host: SshHost, tmp_path: Path)
     assert facts.cores == len(os.sched_getaffinity(0))
     assert facts.total_memory_bytes == memory.total
     assert abs(facts.available_memory_bytes - memory.available) < 1 << 30
+    assert 0 < facts.reclaimable_memory_bytes < facts.available_memory_bytes
+    assert facts.swap_bytes == psutil.swap_memory().total
+    assert facts.os_version
     assert facts.disk_free_bytes > 0
     assert NetworkAddress("lo", "127.0.0.1", "loopback") in facts.addresses
     assert abs(facts.clock_skew_seconds) < 2

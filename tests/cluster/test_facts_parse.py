@@ -7,33 +7,10 @@ from console.cluster.facts_parse import (
     parse_df,
     parse_ifconfig,
     parse_ip,
-    parse_meminfo,
-    parse_vm_stat,
     sections,
 )
 from ringcore.spec.facts import NetworkAddress
 
-MEMINFO = """\
-MemTotal:       65764588 kB
-MemFree:         1203412 kB
-MemAvailable:   48211240 kB
-Buffers:          812344 kB
-HugePages_Total:       0
-"""
-VM_STAT = """\
-Mach Virtual Memory Statistics: (page size of 16384 bytes)
-Pages free:                               10240.
-Pages active:                            401221.
-Pages inactive:                          398112.
-Pages speculative:                         2048.
-Pages throttled:                              0.
-Pages wired down:                        141390.
-Pages purgeable:                           5120.
-"Translation faults":                4023110934.
-Pages copy-on-write:                  110293817.
-File-backed pages:                       230123.
-Pages stored in compressor:              300000.
-"""
 MAC_DF = """\
 Filesystem     1024-blocks      Used Available Capacity  Mounted on
 /dev/disk3s5     971350180 512345678 400123456    57%    /System/Volumes/Data
@@ -118,14 +95,6 @@ Ethernet Address: 3c:22:fb:12:34:59
 VLAN Configurations
 ===================
 """
-
-
-def test_linux_memory_is_what_programs_can_have() -> None:
-    assert parse_meminfo(MEMINFO) == (65764588 * 1024, 48211240 * 1024)
-
-
-def test_mac_memory_counts_what_is_given_up_on_demand() -> None:
-    assert parse_vm_stat(VM_STAT) == 16384 * (10240 + 398112 + 2048 + 5120)
 
 
 def test_free_disk_space_is_read_from_both_systems_and_from_names_with_spaces() -> None:

@@ -39,7 +39,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Locked:
 
     def lock(*wheels: Path) -> bytes:
         text = lock_of(*wheels)
-        monkeypatch.setattr(provisioning, "lock_text", lambda: text)
+        monkeypatch.setattr(provisioning, "lock_of", lambda _facts: text)
         return text
 
     return lock
