@@ -12,6 +12,7 @@ from ringcore.spec.events import (
     HostStep,
     HostStepName,
     LogLine,
+    MemoryPressure,
     MemoryUsed,
     RankChanged,
     RankPhase,
@@ -56,6 +57,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     last_step_time: float = 0.0  # when the step counter last moved, on the host's clock
     count: StepCount | None = None
     memory: MemoryUsed | None = None
+    pressure: MemoryPressure | None = None  # while the rank is short of memory
     last_seq: int = 0
     lost: bool = False
     failure: Failure | None = None
@@ -101,6 +103,8 @@ def apply(state: ClusterState, record: Recorded) -> ClusterState:
         host = _step_count(host, event, record.time)
     elif isinstance(event, MemoryUsed):
         host = structs.replace(host, memory=event)
+    elif isinstance(event, MemoryPressure):
+        host = structs.replace(host, pressure=None if event.level == "calm" else event)
     elif isinstance(event, AgentLost):
         host = _agent_lost(host, event)
     elif isinstance(event, RingChanged):
@@ -199,7 +203,14 @@ def _agent_lost(host: HostView, event: AgentLost) -> HostView:
 
 def _quiet(host: HostView) -> HostView:
     return structs.replace(
-        host, step_rate=0.0, busy_share=0.0, link_share=0.0, memory=None, pid=0, computes_with=""
+        host,
+        step_rate=0.0,
+        busy_share=0.0,
+        link_share=0.0,
+        memory=None,
+        pressure=None,
+        pid=0,
+        computes_with="",
     )
 
 

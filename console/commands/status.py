@@ -49,6 +49,11 @@ def table(state: ClusterState) -> str:
             f"{host.rank:>4}  {host.name:<12}  {host.phase or '-':<9}  {layers:<8} {host.steps:>7}  {row}"
             f"  {safe_text(host.computes_with) or '-'}"
         )
+    lines += [
+        safe_text(f"\nrank {host.rank} on {host.name} is short of memory: {host.pressure.text}")
+        for host in state.hosts
+        if host.pressure and host.phase == "ready"
+    ]
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:
         lines += ["", safe_text(str(failure))]

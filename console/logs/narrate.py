@@ -12,11 +12,18 @@ from ringcore.spec.events import (
     HostStep,
     Level,
     LogLine,
+    MemoryPressure,
     RankChanged,
     Recorded,
     RingChanged,
     Source,
 )
+
+_PRESSED = {
+    "near": "memory comes near its bound: the prefix cache gives up what was used least",
+    "full": "short of memory: new requests are refused",
+    "over": "short of memory: the youngest request is ended",
+}
 
 
 def failure_lines(time: float, what: str, failure: Failure) -> list[LogEntry]:
@@ -61,6 +68,13 @@ def narrate(state: ClusterState, record: Recorded) -> list[LogEntry]:
         if event.phase == "failed":
             return failed("rank", "failed", event.failure)
         return [said("rank", "INFO", event.phase + (f": {event.detail}" if event.detail else ""))]
+    elif isinstance(event, MemoryPressure):
+        before = host.pressure.level if host.pressure else "calm"
+        if event.level == "calm" and before != "calm":
+            return [said("rank", "INFO", "memory is free again: requests are taken")]
+        if event.level not in (before, "calm"):
+            level: Level = "INFO" if event.level == "near" else "WARNING"
+            return [said("rank", level, f"{_PRESSED[event.level]}; {event.text}")]
     elif isinstance(event, RingChanged) and (event.phase, event.epoch) != (state.ring_phase, state.epoch):
         if event.phase == "failed":
             return failed("agent", "the ring failed", event.failure)

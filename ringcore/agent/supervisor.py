@@ -16,19 +16,19 @@ from msgspec import structs
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
 from ringcore.agent.threads import thread_variables, usable_cores
-from ringcore.spec.control import ChildToAgent, Fatal, Join, Say, Wake, WakeAll
+from ringcore.spec.control import ChildToAgent, Fatal, Join, Pressure, Say, Wake, WakeAll
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, RingError
-from ringcore.spec.events import Level, LogLine, MemoryUsed, RankChanged, StepCount
+from ringcore.spec.events import Level, LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
 
 WATCH_SECONDS = 1.0
 QUIT_SECONDS = 3.0  # a rank ends itself 1 s after Quit, whatever it waits for
-Report = Callable[[RankChanged | StepCount], None]
+Report = Callable[[RankChanged | StepCount | MemoryPressure], None]
 
 
 class Supervisor:
-    """``said``: what the rank tells of its phase and steps. ``failed``: it ended, or must be ended, and why.
-    ``wake_all``: rank 0 puts a step on the parked ring."""
+    """``said``: what the rank tells of its phase, steps and memory. ``failed``: it ended, or must be ended,
+    and why. ``wake_all``: rank 0 puts a step on the parked ring."""
 
     def __init__(
         self,
@@ -83,6 +83,11 @@ class Supervisor:
         if self._child is not None:
             self._child.tell(Wake())
 
+    def press(self, event: MemoryPressure) -> None:
+        """Rank 0 hears how a rank stands with its memory."""
+        if self._child is not None:
+            self._child.tell(Pressure(event=event))
+
     async def end(self, failure: Failure | None) -> None:
         """End the rank: in order when ``failure`` is None, at once otherwise. Journals how it ended.
 
@@ -107,7 +112,7 @@ class Supervisor:
     # what the rank does --------------------------------------------------------------------------
     def _hear(self, message: ChildToAgent) -> None:
         match message:
-            case RankChanged() | StepCount():
+            case RankChanged() | StepCount() | MemoryPressure():
                 self._journal.append(message)
                 self._said(message)
             case MemoryUsed():

@@ -44,6 +44,8 @@ class Engine:
         self._groups: tuple[Slots, ...] = ()
         self._decoded = 0  # decode steps since the last chunk
         self._pace = Pace()
+        self._held = ""
+        self._paused = False
         self._number = 0
 
     @property
@@ -61,6 +63,8 @@ class Engine:
         cause = refusal(request, self._limits) or self._doubled(request)
         if cause:
             return [Refused(id=request.id, cause=cause)]
+        if self._held:
+            return [Refused(id=request.id, cause=self._held, kind="memory")]
         if len(self._queue) >= self._limits.queue:
             cause = f"the queue is full: {len(self._queue)} requests wait, {self._limits.queue} are allowed"
             return [Refused(id=request.id, cause=cause, kind="busy")]
@@ -80,6 +84,25 @@ class Engine:
                 self._end(sequence, "cancelled")
                 break
         return []
+
+    def hold(self, cause: str, *, pause: bool = False) -> list[EngineToGateway]:
+        """Refuse what waits and what comes, with ``cause``; "" takes requests again. Prompts are read no
+        further while answers run, with ``pause`` not at all."""
+        self._held, self._paused = cause, pause
+        if not cause:
+            return []
+        waiting = [Refused(id=request.id, cause=cause, kind="memory") for request in self._queue]
+        self._queue.clear()
+        return [*waiting]
+
+    def shed(self, cause: str) -> list[EngineToGateway]:
+        """End the youngest running request, whose client hears ``cause``."""
+        if not self._running:
+            return []
+        sequence = self._running[-1]
+        self._end(sequence, "cancelled")
+        sequence.heard = False
+        return [Refused(id=sequence.request.id, cause=cause, kind="memory")]
 
     def cancel_all(self) -> None:
         """The gateway is gone: nobody waits for the messages of what ran for it."""
@@ -160,7 +183,9 @@ class Engine:
             # A slot is free only when its drop has come round.
             queued=len(self._queue) if self._free and self._may_open() else 0,
             running=len(self._running),
-            prompts=tuple(
+            prompts=()
+            if self._paused or (self._held and answering)
+            else tuple(
                 Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt))
                 for sequence in self._running
                 if sequence.prompt_left

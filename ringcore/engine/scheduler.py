@@ -101,6 +101,11 @@ def next_step(now: Situation, bounds: Bounds) -> Choice | None:
     return _prefill(now, bounds) or _decode(now, bounds)
 
 
+def chunks_in_flight(stages: int) -> int:
+    """The most chunks of prompts that are on the ring at once."""
+    return 2 * stages
+
+
 def _chunk_is_due(now: Situation, bounds: Bounds) -> bool:
     return now.decoded >= len(now.groups) or now.decode_in_flight + now.prefill_in_flight < min(
         bounds.stages, len(now.groups) + 1
@@ -119,7 +124,7 @@ def _prefill(now: Situation, bounds: Bounds) -> Choice | None:
     if not now.prompts:
         return None
     oldest = now.prompts[0]
-    if now.prefill_in_flight >= (bounds.stages if now.groups else 2 * bounds.stages):
+    if now.prefill_in_flight >= (bounds.stages if now.groups else chunks_in_flight(bounds.stages)):
         return None
     count = min(oldest.left, _chunk(oldest.total, bounds), bounds.max_prompt_tokens)
     if now.groups:

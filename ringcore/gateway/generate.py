@@ -158,6 +158,8 @@ def _fault(arrival: Arrival) -> ApiFault:
     if isinstance(arrival, Refused):
         if arrival.kind == "busy":
             return ApiFault(429, arrival.cause, kind="rate_limit_error", code="queue_full")
+        if arrival.kind == "memory":
+            return ApiFault(503, arrival.cause, kind="server_error", code="short_of_memory")
         return invalid(arrival.cause)
     if isinstance(arrival, Finished | Token):
         return unavailable("the ring ended this request")

@@ -20,7 +20,7 @@ from ringcore.engine.door import Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.limits import Limits
-from ringcore.engine.scheduler import Bounds
+from ringcore.engine.scheduler import Bounds, chunks_in_flight
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.rank import group
@@ -28,9 +28,11 @@ from ringcore.rank.batching import rows_per_step
 from ringcore.rank.blas import REMEDY, blas_in_use, prefer_openblas
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
+from ringcore.rank.gauges import gauges
 from ringcore.rank.header import Format
 from ringcore.rank.leader import Leader
 from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
+from ringcore.rank.memory import MemoryWatch
 from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
 from ringcore.rank.report import Report
 from ringcore.rank.worker import work
@@ -75,6 +77,7 @@ def main(arguments: list[str], load: Load | None = None) -> int:
 def load_from_files(deployment: Deployment, progress: Callable[[float, str], None]) -> ModelStage:
     """The plan's layers from ``model_path``, checked against the plan's bytes. Raises `PlanError`."""
     planned = deployment.plan.stages[deployment.rank]
+    before = mx.get_active_memory()
     stage = load_stage(
         Path(deployment.model_path),
         planned.shard,
@@ -82,7 +85,7 @@ def load_from_files(deployment: Deployment, progress: Callable[[float, str], Non
         on_progress=progress,
         allow_unverified=deployment.allow_unverified,
     )
-    check_resident(stage, planned.weight_bytes)
+    check_resident(stage, planned.weight_bytes, mx.get_active_memory() - before)
     return stage
 
 
@@ -111,7 +114,7 @@ def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> 
     _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
     executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size))
-    report = Report(control, executor, stage.weight_bytes)
+    report = Report(control, executor, stage.weight_bytes, _watch(deployment, control, executor))
     report.memory()
     if not control.wait_for_join():
         return
@@ -124,6 +127,22 @@ def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> 
         control.phase("ready")
         work(link, executor, control, report)
         control.phase("stopping")
+
+
+def _watch(deployment: Deployment, control: Control, executor: Executor) -> MemoryWatch:
+    plan, resident = deployment.plan, mx.get_active_memory()
+    planned = plan.stages[deployment.rank]
+    # Chunks that are on the ring come before any word of this rank is heard.
+    share = min(
+        1.0, chunks_in_flight(len(plan.stages)) * plan.prefill_chunk / (plan.sequences * plan.context)
+    )
+
+    def ahead() -> int:
+        held = executor.kv_bytes
+        step = planned.workspace_bytes - max(0, mx.get_active_memory() - resident - held)
+        return max(0, step) + min(int(share * planned.kv_bytes), max(0, planned.kv_bytes - held))
+
+    return MemoryWatch(deployment.rank, deployment.me.host, ahead, gauges(planned), control.send)
 
 
 def _introduce(deployment: Deployment, epoch: int, control: Control) -> None:
@@ -162,10 +181,11 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
         control.phase("loading", progress=1.0, detail=f"first step of {rows} x {tokens} tokens")
         _warm_up(stage, rows, tokens)
     mx.clear_cache()
+    held, counted = format_bytes(stage.weight_bytes), format_bytes(planned.weight_bytes)
     control.phase(
         "loaded",
         progress=1.0,
-        detail=f"{layers}, {format_bytes(stage.weight_bytes)}, {time.monotonic() - began:.1f} s",
+        detail=f"{layers}, {held} ({counted} planned), {time.monotonic() - began:.1f} s",
     )
     return stage
 

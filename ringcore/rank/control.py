@@ -12,9 +12,9 @@ import threading
 import msgspec
 from msgspec import Struct
 
-from ringcore.spec.control import AgentToChild, Join, Quit, Say, Wake, agent_to_child, line
+from ringcore.spec.control import AgentToChild, Join, Pressure, Quit, Say, Wake, agent_to_child, line
 from ringcore.spec.errors import Failure
-from ringcore.spec.events import Level, RankChanged, RankPhase
+from ringcore.spec.events import Level, MemoryPressure, RankChanged, RankPhase
 
 QUIT_SECONDS = 1.0  # for a stop step to come round
 _AGENT_GONE = 3  # exit code
@@ -34,6 +34,7 @@ class Control:
         self._joined = threading.Event()
         self._woken = threading.Event()
         self._quitting = threading.Event()
+        self._pressures: dict[int, MemoryPressure] = {}  # replaced, never changed
 
     def start(self) -> None:
         """Begin to listen."""
@@ -93,8 +94,13 @@ class Control:
         """Until the agent says Wake or Quit; False when ``seconds`` have passed."""
         return self._woken.wait(seconds)
 
+    @property
+    def pressures(self) -> dict[int, MemoryPressure]:
+        """How ranks stand with their memory, those that said so; another object after each word of it."""
+        return self._pressures
+
     def fileno(self) -> int:
-        """Readable after a Quit, for a select; see `drain`."""
+        """Readable after a Quit or a word on memory, for a select; see `drain`."""
         return self._told.fileno()
 
     def drain(self) -> None:
@@ -127,6 +133,9 @@ class Control:
                 self._joined.set()
             case Wake():
                 self._woken.set()
+            case Pressure(event):
+                self._pressures = {**self._pressures, event.rank: event}
+                self._tell.send(b"m")
             case Quit():
                 self._quitting.set()
                 self._joined.set()

@@ -6,28 +6,42 @@ waits for the gateway and the agent in a select. Which step comes next is the en
 
 import select
 import time
+from collections.abc import Callable
 
 from ringcore.engine.door import RETRY_SECONDS, Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.step import Operation
 from ringcore.rank.control import Control
 from ringcore.rank.pipe import Pipe
-from ringcore.rank.report import IDLE_SECONDS, Report
+from ringcore.rank.report import Report
 from ringcore.spec.control import WakeAll
 from ringcore.spec.engine import Cancel, EngineToGateway, Submit
+from ringcore.spec.events import MemoryPressure
 
 REST_SECONDS = 0.1
+Relieve = Callable[[int, int], int]
 
 
 class Leader:
-    """``run`` returns after a stop step has come round."""
+    """``run`` returns after a stop step has come round. ``relieve(rank, size)`` is asked to have ``size``
+    bytes given up on ``rank`` that can be computed again, and says how many will be."""
 
-    def __init__(self, engine: Engine, pipe: Pipe, door: Door, control: Control, report: Report) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        pipe: Pipe,
+        door: Door,
+        control: Control,
+        report: Report,
+        relieve: Relieve = lambda _rank, _size: 0,
+    ) -> None:
         self._engine = engine
         self._pipe = pipe
         self._door = door
         self._control = control
         self._report = report
+        self._relieve = relieve
+        self._pressures = control.pressures  # as they were minded
         self._parked = False
         self._moved = 0.0
         self._serving = False  # a gateway was there: its loss must be noticed once
@@ -55,6 +69,8 @@ class Leader:
         ready, _, _ = select.select([self._control, *door.readable], door.writable, [], self._patience())
         if self._control in ready:
             self._control.drain()
+        self._report.look()
+        self._mind_memory()
         door.flush()
         messages = door.receive()
         if messages is None:
@@ -74,13 +90,30 @@ class Leader:
                 case Cancel():
                     self._send(self._engine.cancel(message.id))
 
+    def _mind_memory(self) -> None:
+        """Give up, then refuse, then end requests, as ranks are short of memory."""
+        pressures = self._control.pressures
+        if pressures is self._pressures:
+            return
+        before, self._pressures = self._pressures, pressures
+        for each in pressures.values():
+            if each is before.get(each.rank):
+                continue
+            freed = self._relieve(each.rank, each.over_bytes) if each.over_bytes else 0
+            if each.level == "over" and freed < each.over_bytes:
+                self._send(self._engine.shed(_refusal(each, "this request was ended to free some")))
+        full = [each for each in pressures.values() if each.level in ("full", "over")]
+        over = any(each.level == "over" for each in full)
+        cause = _refusal(full[0], "new requests are refused until some is free") if full else ""
+        self._send(self._engine.hold(cause, pause=over))
+
     def _patience(self) -> float:
         """Seconds that may be spent in select now."""
         if not self._engine.idle:
             return 0.0
         if not self._parked:
             return REST_SECONDS / 2
-        return IDLE_SECONDS if self._door.connected else RETRY_SECONDS
+        return self._report.patience if self._door.connected else RETRY_SECONDS
 
     def _issue(self) -> None:
         while True:
@@ -122,3 +155,7 @@ class Leader:
     def _send(self, messages: list[EngineToGateway]) -> None:
         if messages:
             self._door.send(messages)
+
+
+def _refusal(pressure: MemoryPressure, what: str) -> str:
+    return f"rank {pressure.rank} on {pressure.host} is short of memory, {pressure.text}: {what}"

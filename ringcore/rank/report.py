@@ -10,20 +10,25 @@ import psutil
 
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
+from ringcore.rank.memory import MemoryWatch
 from ringcore.spec.events import MemoryUsed, StepCount
 
 STEPS_SECONDS = 0.25
 MEMORY_SECONDS = 1.0
 IDLE_SECONDS = 30.0
+PRESSED_SECONDS = 1.0  # between looks of an idle rank that is short of memory
 
 
 class Report:
     """Counts steps since it was made. ``waited`` of the link is passed in, it owns none."""
 
-    def __init__(self, control: Control, executor: Executor, weight_bytes: int) -> None:
+    def __init__(
+        self, control: Control, executor: Executor, weight_bytes: int, watch: MemoryWatch | None = None
+    ) -> None:
         self._control = control
         self._executor = executor
         self._weight_bytes = weight_bytes
+        self._watch = watch
         self._process = psutil.Process()
         self._steps = 0
         self._said: StepCount | None = None
@@ -37,6 +42,7 @@ class Report:
             self._say_steps(now, in_flight, waited)
         if now - self._memory_time >= MEMORY_SECONDS:
             self.memory()
+        self.look()
 
     def rest(self, *, waited: float = 0.0) -> None:
         """Nothing is in flight any more: the last figures, once."""
@@ -44,8 +50,19 @@ class Report:
             self._say_steps(time.monotonic(), 0, waited)
             self.memory()
 
+    @property
+    def patience(self) -> float:
+        """Seconds that an idle rank may leave its memory alone."""
+        return IDLE_SECONDS if self._watch is None or self._watch.calm else PRESSED_SECONDS
+
+    def look(self) -> None:
+        """Whether memory comes near a bound."""
+        if self._watch is not None:
+            self._watch.check()
+
     def memory(self) -> None:
         """Say what is held now."""
+        self.look()
         self._memory_time = time.monotonic()
         held = mx.get_active_memory() + mx.get_cache_memory()
         kv_bytes = self._executor.kv_bytes

@@ -4,7 +4,7 @@ from ringcore.engine.step import Operation
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
 from ringcore.rank.link import Link
-from ringcore.rank.report import IDLE_SECONDS, Report
+from ringcore.rank.report import Report
 
 
 def work(link: Link, executor: Executor, control: Control, report: Report) -> None:
@@ -25,7 +25,7 @@ def work(link: Link, executor: Executor, control: Control, report: Report) -> No
             report.stepped(waited=link.waited)
             continue
         report.rest(waited=link.waited)
-        while not control.wait_for_wake(IDLE_SECONDS):
+        while not control.wait_for_wake(report.patience):
             report.memory()
         if control.quitting:
             return

@@ -9,7 +9,15 @@ import msgspec
 from msgspec import Struct
 
 from ringcore.spec.errors import Failure
-from ringcore.spec.events import Level, MemoryUsed, RankChanged, Recorded, RequestChanged, StepCount
+from ringcore.spec.events import (
+    Level,
+    MemoryPressure,
+    MemoryUsed,
+    RankChanged,
+    Recorded,
+    RequestChanged,
+    StepCount,
+)
 
 PROTOCOL = 1
 MAX_LINE = 1 << 20
@@ -26,6 +34,12 @@ class Join(_Message, frozen=True, tag="join"):
 
 class Wake(_Message, frozen=True, tag="wake"):
     """The leader has work: leave the parked state and post a receive."""
+
+
+class Pressure(_Message, frozen=True, tag="pressure"):
+    """To rank 0 only: how a rank, itself perhaps, stands with its memory."""
+
+    event: MemoryPressure
 
 
 class Quit(_Message, frozen=True, tag="quit"):
@@ -55,8 +69,18 @@ class GatewayReady(_Message, frozen=True, tag="gateway_ready"):
     url: str
 
 
-AgentToChild = Join | Wake | Quit
-ChildToAgent = RankChanged | StepCount | MemoryUsed | RequestChanged | WakeAll | Say | Fatal | GatewayReady
+AgentToChild = Join | Wake | Pressure | Quit
+ChildToAgent = (
+    RankChanged
+    | StepCount
+    | MemoryUsed
+    | MemoryPressure
+    | RequestChanged
+    | WakeAll
+    | Say
+    | Fatal
+    | GatewayReady
+)
 
 
 # console -> agent ---------------------------------------------------------------------------------

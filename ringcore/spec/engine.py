@@ -105,12 +105,13 @@ class Finished(_Message, frozen=True, tag="finished"):
 
 
 class Refused(_Message, frozen=True, tag="refused"):
-    """Nothing ran. ``cause`` carries the numbers (asked, allowed). ``limit``: it can never run here, the
-    client hears 400; ``busy``: the queue is full, the client hears 429 and may come again."""
+    """Nothing of it runs. ``cause`` carries the numbers (asked, allowed). ``limit``: it can never run here,
+    the client hears 400; ``busy``: the queue is full, the client hears 429 and may come again; ``memory``: a
+    rank is short of memory, the client hears 503 and may come again. That may come for a running one too."""
 
     id: str
     cause: str
-    kind: Literal["limit", "busy"] = "limit"
+    kind: Literal["limit", "busy", "memory"] = "limit"
 
 
 GatewayToEngine = Submit | Cancel

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ringcore.spec.errors import Failure
 from ringcore.spec.plan import Plan
+from ringcore.spec.units import format_bytes
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Source = Literal["agent", "rank", "gateway", "console"]
@@ -26,6 +27,7 @@ RingPhase = Literal[
     "failed",
 ]
 HostStepName = Literal["reach", "facts", "provision", "weights", "deploy", "start", "running"]
+PressureLevel = Literal["calm", "near", "full", "over"]
 StepStatus = Literal["waiting", "active", "done", "failed"]
 
 
@@ -88,6 +90,27 @@ class MemoryUsed(_Event, frozen=True, tag="memory"):
     available_bytes: int
 
 
+class MemoryPressure(_Event, frozen=True, tag="pressure"):
+    """A rank's memory came nearer to a bound, or is ``calm`` again; said again while it lasts.
+
+    ``near``: the leader gives up what can be computed again; ``full``: it refuses new requests; ``over``: it
+    ends the youngest running one. ``source``: what bounds it, in words. ``over_bytes`` must go for calm.
+    """
+
+    rank: int
+    host: str
+    level: PressureLevel
+    used_bytes: int
+    limit_bytes: int
+    source: str
+    over_bytes: int = 0
+
+    @property
+    def text(self) -> str:
+        used, limit = format_bytes(self.used_bytes), format_bytes(self.limit_bytes)
+        return f"{used} of {limit} in use ({self.source}), {format_bytes(self.over_bytes)} too much"
+
+
 class RequestChanged(_Event, frozen=True, tag="request"):
     """A request at the gateway. Times in seconds. Sent when it starts, at the first
     token, every second while tokens come, at the end."""
@@ -117,7 +140,17 @@ class AgentLost(_Event, frozen=True, tag="lost"):
     failure: Failure | None = None
 
 
-Event = LogLine | RankChanged | RingChanged | StepCount | MemoryUsed | RequestChanged | HostStep | AgentLost
+Event = (
+    LogLine
+    | RankChanged
+    | RingChanged
+    | StepCount
+    | MemoryUsed
+    | MemoryPressure
+    | RequestChanged
+    | HostStep
+    | AgentLost
+)
 
 
 class Recorded(Struct, frozen=True, kw_only=True):

@@ -389,3 +389,36 @@ def test_log_probabilities_that_come_round_go_to_the_gateway_with_their_tokens()
             step = structs.replace(step, rows=(row,), payload=pack([[half, 9, half]]))
         messages += engine.acknowledge(step)
     assert [m.logprobs for m in messages if isinstance(m, Token)] == [Logprobs(-0.5, ((9, -0.5),))] * 2
+
+
+def test_while_it_is_held_nothing_new_runs_and_what_waits_is_told_why() -> None:
+    ring = Round(Engine(limits(sequences=1)))
+    ring.submit("a", most=6)
+    ring.issue()
+    ring.submit("b")
+    ring.messages += ring.engine.hold("rank 1 is short of memory")
+    ring.submit("c")
+    ring.run()
+    for name in ("b", "c"):
+        assert ring.of(name) == [Refused(id=name, cause="rank 1 is short of memory", kind="memory")]
+    assert len(ring.tokens("a")) == 6
+    assert ring.engine.hold("") == []
+    ring.submit("d")
+    ring.run()
+    assert len(ring.tokens("d")) == 4
+    assert ring.engine.idle
+
+
+def test_of_those_that_run_the_youngest_is_ended_and_hears_why_once() -> None:
+    ring = Round(Engine(limits(sequences=2)))
+    ring.submit("old", most=8)
+    ring.submit("young", most=8)
+    while not ring.tokens("young"):
+        ring.issue()
+        ring.come_round()
+    ring.messages += ring.engine.shed("memory")
+    ring.run()
+    assert ring.of("young")[-1] == Refused(id="young", cause="memory", kind="memory")
+    assert not [message for message in ring.of("young") if isinstance(message, Finished)]
+    assert len(ring.tokens("old")) == 8
+    assert ring.engine.idle and ring.engine.shed("memory") == []

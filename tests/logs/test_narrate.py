@@ -11,13 +11,16 @@ from ringcore.spec.events import (
     Event,
     HostStep,
     LogLine,
+    MemoryPressure,
     MemoryUsed,
+    PressureLevel,
     RankChanged,
     Recorded,
     RequestChanged,
     RingChanged,
     StepCount,
 )
+from ringcore.spec.units import GIB
 from tests.screen import fake
 
 WHY = Failure(cause="it broke", remedy="mend it")
@@ -101,6 +104,26 @@ def test_the_ring_is_told_when_phase_or_epoch_changed() -> None:
         ("agent", "INFO", "ring serving, epoch 1"),
         ("agent", "INFO", "ring serving, epoch 2"),
     ]
+
+
+def test_memory_is_told_when_it_gets_shorter_and_when_it_is_free_again() -> None:
+    levels: tuple[PressureLevel, ...] = ("calm", "near", "near", "full", "full", "near", "calm")
+    events = [
+        MemoryPressure(
+            rank=1, host="h", level=level, used_bytes=7 * GIB, limit_bytes=8 * GIB, source="its ceiling",
+            over_bytes=GIB if level != "calm" else 0,
+        )
+        for level in levels
+    ]  # fmt: skip
+    lines = told(*events)
+    assert [(source, level) for source, level, _ in lines] == [
+        ("rank", "INFO"), ("rank", "WARNING"), ("rank", "INFO"), ("rank", "INFO"),
+    ]  # fmt: skip
+    assert (
+        "refused" in lines[1][2]
+        and "7.0 GiB of 8.0 GiB in use (its ceiling), 1.0 GiB too much" in lines[1][2]
+    )
+    assert "free again" in lines[3][2]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 
 from ringcore.spec import engine
-from ringcore.spec.control import Fatal, Join, Quit, Say, Wake, WakeAll, child_to_agent, line
+from ringcore.spec.control import Fatal, Join, Pressure, Quit, Say, Wake, WakeAll, child_to_agent, line
 from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment, Member
-from ringcore.spec.events import MemoryUsed, RankChanged, StepCount
+from ringcore.spec.events import MemoryPressure, MemoryUsed, RankChanged, StepCount
 from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.shard import Shard
 
@@ -91,6 +91,7 @@ class Rank:
         self.phases: list[RankChanged] = []
         self.steps: list[StepCount] = []
         self.memory: list[MemoryUsed] = []
+        self.pressures: list[MemoryPressure] = []
         self.said: list[str] = []
         self.fatal: Fatal | None = None
 
@@ -100,6 +101,10 @@ class Rank:
 
     def wake(self) -> None:
         self.control.sendall(line(Wake()))
+
+    def press(self, event: MemoryPressure) -> None:
+        """As the agents pass on to rank 0 what a rank says of its memory."""
+        self.control.sendall(line(Pressure(event=event)))
 
     def lose_agent(self) -> None:
         """As if its agent had died."""
@@ -111,7 +116,8 @@ class Rank:
 
 
 class Ring:
-    """``module`` is what runs as a rank: `FAKE` or `REAL`. Ready on entry unless ``join`` is False."""
+    """``module`` is what runs as a rank: `FAKE` or `REAL`. Ready on entry unless ``join`` is False.
+    ``inside``: a command that runs the rest of its arguments, around the last rank."""
 
     def __init__(
         self,
@@ -122,10 +128,12 @@ class Ring:
         join: bool = True,
         epoch: int = 3,
         ports: Sequence[int] = (),
+        inside: Sequence[str] = (),
     ) -> None:
         self.plan = plan
         self.ranks: list[Rank] = []
         self._module, self._model, self._join, self.epoch = module, model, join, epoch
+        self._inside = list(inside)
         self.ports = list(ports) or free_ports(len(plan.stages))
         self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         self._folder = Path(tempfile.mkdtemp(prefix="ring-"))
@@ -170,7 +178,10 @@ class Ring:
             run.mkdir()
             (run / DEPLOYMENT_FILE).write_bytes(msgspec.json.encode(deployment))
             ours, theirs = socket.socketpair()
-            command = [sys.executable, "-m", self._module] + (["rank"] if self._module == REAL else [])
+            command = self._inside if number == count - 1 else []
+            command = [*command, sys.executable, "-m", self._module] + (
+                ["rank"] if self._module == REAL else []
+            )
             command += ["--run", str(run), "--rank", str(number), "--epoch", str(self.epoch)]
             with (run / "rank.log").open("wb") as log, theirs:
                 process = subprocess.Popen(
@@ -232,6 +243,9 @@ class Ring:
                 rank.steps.append(message)
             case MemoryUsed():
                 rank.memory.append(message)
+            case MemoryPressure():
+                rank.pressures.append(message)
+                self.ranks[0].press(message)
             case Say():
                 rank.said.append(message.text)
             case Fatal():
