@@ -3,6 +3,7 @@
 from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.connect import SshConnector
+from console.cluster.measure import Speeds, speeds_file
 from console.cluster.operator import Operator, Progress
 from console.cluster.weights import Weights
 from console.cluster.wheelhouse import Wheelhouse
@@ -24,6 +25,7 @@ def operator_for(
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
     weights = Weights(profile, emit, user_cache())
     operator = Operator(profile, connector, emit, _demo_model, wheelhouse, weights)
+    operator.speeds = Speeds(speeds_file())
     operator.confirm = asker.agree if asker is not None else refuse
     return operator
 

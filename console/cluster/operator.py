@@ -20,6 +20,7 @@ from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import gather_facts
 from console.cluster.host import Host
+from console.cluster.measure import Speeds, measure, measured_by
 from console.cluster.model import ring_dtype, same_model
 from console.cluster.prepare import Preparation, differs, listed, own_version
 from console.cluster.provision import Prepared
@@ -34,7 +35,7 @@ from ringcore.planning.plan import make_plan
 from ringcore.planning.seats import seated
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
 from ringcore.spec.events import HostStep, HostStepName
-from ringcore.spec.facts import HostFacts
+from ringcore.spec.facts import HostFacts, Measured
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import DEMO_MODEL, HostOptions, Profile
 
@@ -52,8 +53,8 @@ class Connector(Protocol):
 
 class Operator:
     """See `console.ports.Cluster`. ``environment`` is where memory overrides are looked up. ``make_model``
-    gives the folder of the demo model, made on first use. ``weights`` are those of ``profile``. ``setup`` and
-    ``confirm`` may be replaced before a verb begins."""
+    gives the folder of the demo model, made on first use. ``weights`` are those of ``profile``. ``setup``,
+    ``confirm`` and ``speeds`` (what was measured before) may be replaced before a verb begins."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Operator:
         self.facts: dict[str, HostFacts] = {}
         self.setup = Setup()
         self.confirm: Confirm = refuse
+        self.speeds: Speeds | None = None
         self._connector = connector
         self._emit = emit
         self._make_model = make_model
@@ -88,6 +90,23 @@ class Operator:
         problems += await self._each("facts", self._read_facts)
         _raise_first(problems)
         return tuple(self.facts[options.name] for options in self.profile.hosts)
+
+    async def measure(self) -> dict[str, Measured]:
+        """How fast each host proves to be now, by name; remembered for later plans where it counts."""
+        await self.check()
+        by = measured_by(self.profile)
+        found: dict[str, Measured] = {}
+
+        async def one(host: Host) -> None:
+            found[host.options.name] = await measure(host, self.facts[host.options.name])
+
+        _raise_first(await self._each("facts", one, [self._hosts[name] for name in set(by.values())]))
+        for options in self.profile.hosts:
+            speed = found[options.name] = found[by[options.name]]
+            if self.speeds is not None:
+                self.speeds.remember(options, self.facts[options.name], speed)
+                self.facts[options.name] = self.speeds.known(options, self.facts[options.name])
+        return found
 
     async def plan(self) -> Plan:
         await self.check()
@@ -229,7 +248,8 @@ class Operator:
         return await self._over_hosts(one, hosts)
 
     async def _read_facts(self, host: Host) -> None:
-        self.facts[host.options.name] = await gather_facts(host)
+        facts = await gather_facts(host)
+        self.facts[host.options.name] = self.speeds.known(host.options, facts) if self.speeds else facts
 
     async def _make_way(self) -> bool:
         """Refuses where the ring runs. True: another ringcore ran it, and the operator had it ended."""

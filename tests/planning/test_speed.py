@@ -10,7 +10,6 @@ from ringcore.spec.facts import Gpu, HostFacts, Measured
 from ringcore.spec.units import GIB
 from tests.planning.worlds import facts
 
-
 DAY = 1_790_000_000.0  # 2026-09-21
 
 
