@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from console.audit import audit_file
 from console.cluster.code_archive import code_archive
 from console.cluster.facts import expanded, lock_of
 from console.cluster.host import Host
@@ -116,9 +117,8 @@ class Speeds:
 
 
 def speeds_file() -> Path:
-    """Where this user's state is, by the XDG rules."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "mlxring" / "speeds.json"
+    """Beside the audit log, in this user's state folder."""
+    return audit_file().with_name("speeds.json")
 
 
 def _key(options: HostOptions, facts: HostFacts) -> str:
