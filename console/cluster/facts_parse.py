@@ -5,7 +5,7 @@ import re
 from ringcore.spec.facts import NetworkAddress
 from ringcore.spec.units import KIB
 
-_INET = re.compile(r"^\s+inet ([0-9.]+)", re.MULTILINE)
+_INET = re.compile(r"^\s+inet ([0-9.]+)(?: --> [0-9.]+)?(?: netmask 0x([0-9a-f]+))?", re.MULTILINE)
 _PORT = re.compile(r"^Hardware Port: (.+)\nDevice: (\S+)", re.MULTILINE)
 
 
@@ -35,10 +35,13 @@ def parse_chip(text: str) -> str:
 def parse_ip(text: str, wireless: tuple[str, ...] = ()) -> tuple[NetworkAddress, ...]:
     """Linux ``ip -o -4 addr``, or the kernel's tables where there is no ``ip``."""
     if text.startswith("fib_trie"):
-        pairs = _kernel_addresses(text)
+        found = _kernel_addresses(text)
     else:
-        pairs = re.findall(r"^[0-9]+: ([^\s@]+)\S*\s+inet ([0-9.]+)", text, flags=re.MULTILINE)
-    return tuple(NetworkAddress(name, address, _linux_kind(name, wireless)) for name, address in pairs)
+        lines = re.findall(r"^[0-9]+: ([^\s@]+)\S*\s+inet ([0-9.]+)(?:/([0-9]+))?", text, flags=re.MULTILINE)
+        found = [(name, address, int(prefix or 0)) for name, address, prefix in lines]
+    return tuple(
+        NetworkAddress(name, address, _linux_kind(name, wireless), prefix) for name, address, prefix in found
+    )
 
 
 def _linux_kind(name: str, wireless: tuple[str, ...]) -> str:
@@ -55,7 +58,7 @@ def _linux_kind(name: str, wireless: tuple[str, ...]) -> str:
     return ""
 
 
-def _kernel_addresses(text: str) -> list[tuple[str, str]]:
+def _kernel_addresses(text: str) -> list[tuple[str, str, int]]:
     """``/proc/net/fib_trie`` names the addresses, ``/proc/net/route`` the networks of each interface."""
     addresses = re.findall(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL", text)
     networks = [
@@ -65,12 +68,13 @@ def _kernel_addresses(text: str) -> list[tuple[str, str]]:
         )
         if int(mask, 16)
     ]
-    pairs: list[tuple[str, str]] = []
+    found: list[tuple[str, str, int]] = []
     for address in dict.fromkeys(addresses):
         number = int.from_bytes(bytes(map(int, address.split("."))), "little")
-        fitting = [name for name, network, mask in networks if number & mask == network]
-        pairs.append(("lo" if address.startswith("127.") else fitting[0] if fitting else "", address))
-    return pairs
+        fitting = [(name, mask) for name, network, mask in networks if number & mask == network]
+        name, mask = fitting[0] if fitting else ("", 0)
+        found.append(("lo", address, 8) if address.startswith("127.") else (name, address, mask.bit_count()))
+    return found
 
 
 def parse_ifconfig(text: str, ports: str) -> tuple[NetworkAddress, ...]:
@@ -80,7 +84,10 @@ def parse_ifconfig(text: str, ports: str) -> tuple[NetworkAddress, ...]:
     for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
         name = block.partition(":")[0]
         kind = "loopback" if name.startswith("lo") else kinds.get(name, "")
-        found += [NetworkAddress(name, address, kind) for address in _INET.findall(block)]
+        found += [
+            NetworkAddress(name, address, kind, int(mask or "0", 16).bit_count())
+            for address, mask in _INET.findall(block)
+        ]
     return tuple(found)
 
 

@@ -20,6 +20,8 @@ from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import gather_facts
 from console.cluster.host import Host
+from console.cluster.links import Note, notes
+from console.cluster.links_probe import probe
 from console.cluster.measure import Speeds, measure, measured_by
 from console.cluster.model import ring_dtype, same_model
 from console.cluster.prepare import Preparation, differs, listed, own_version
@@ -34,7 +36,7 @@ from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
 from ringcore.planning.seats import seated
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
-from ringcore.spec.events import HostStep, HostStepName
+from ringcore.spec.events import HostStep, HostStepName, LogLine
 from ringcore.spec.facts import HostFacts, Measured
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import DEMO_MODEL, HostOptions, Profile
@@ -108,8 +110,20 @@ class Operator:
                 self.facts[options.name] = self.speeds.known(options, self.facts[options.name])
         return found
 
+    async def check_network(self) -> None:
+        """After `check`: can the hosts reach each other on the ring's ports? Not asked while the ring has
+        them."""
+        if not any(self.profile.name in fact.rings for fact in self.facts.values()):
+            await self._probe(self.profile)
+
+    @property
+    def network_notes(self) -> tuple[Note, ...]:
+        """What the facts say of the links that the ring would use."""
+        return notes(self.profile, self.facts)
+
     async def plan(self) -> Plan:
         await self.check()
+        self._tell_notes()
         return await self._make_plan()
 
     async def provision(self) -> None:
@@ -129,7 +143,9 @@ class Operator:
     async def deploy(self) -> Plan:
         await self.check()
         agreed = await self._make_way()
+        self._tell_notes()
         plan = await self._make_plan()
+        await self._probe(seated(self.profile, plan))
         preparation = self._preparation()
         problems = await preparation.look(list(self._hosts.values()))
         if not agreed:
@@ -321,12 +337,28 @@ class Operator:
         async with host_step(self._emit, leader, "weights"):
             return await self._make_model(progress)
 
+    def _tell_notes(self) -> None:
+        for note in self.network_notes:
+            emit_for(self._emit, note.host, LogLine(source="console", level="WARNING", text=str(note)))
+
+    async def _probe(self, ring: Profile) -> None:
+        problems = await probe(ring, self._hosts, self.facts)
+
+        async def tell(problem: MlxringError) -> None:
+            async with host_step(
+                self._emit, problem.failure.host, "facts", command="trying the ring's ports"
+            ):
+                raise problem
+
+        _raise_first(await together(tell(problem) for problem in problems))
+
     async def _place(self, plan: Plan) -> None:
         async def one(host: Host) -> None:
             name = host.options.name
             self._paths[name] = await self._weights.place(host, self._prepared[name], plan)
 
-        _raise_first(await self._each("weights", one))
+        hosts = [self._hosts[stage.host] for stage in plan.stages]
+        _raise_first(await self._each("weights", one, hosts))
 
     async def _deploy(self, plan: Plan, preparation: Preparation) -> None:
         ring = seated(self.profile, plan)

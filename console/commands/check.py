@@ -1,4 +1,4 @@
-"""``mlxring check``: the profile, and what each host is; changes nothing."""
+"""``mlxring check``: the profile, what each host is, and whether they reach each other; changes nothing."""
 
 import argparse
 
@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts: dict[str, HostFacts] = {}
         try:
             facts = {fact.host: fact for fact in await session.operator.check()}
+            await session.operator.check_network()
         except MlxringError as error:
             failure = error.failure
             facts = session.operator.facts
@@ -31,12 +32,15 @@ def run(arguments: argparse.Namespace) -> int:
                         {"name": host.name, "facts": facts.get(host.name), "failure": host.failure}
                         for host in session.state.hosts
                     ],
+                    "network": session.operator.network_notes,
                 }
             )
         else:
             for host in session.state.hosts:
                 known = facts.get(host.name)
                 say(f"{host.rank}  {host.name:<12} {_line(known) if known else 'not reached'}")
+            for note in session.operator.network_notes:
+                say(f"\n{safe_line(str(note))}")
             for host in session.state.hosts:
                 if host.failure:
                     say(f"\n{safe_text(str(host.failure))}")

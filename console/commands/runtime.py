@@ -62,8 +62,8 @@ class Progress:
             text = f"rank {event.rank}    {event.phase} {note}"
         elif isinstance(event, RingChanged):
             text = f"ring      {event.phase} {event.api_url}"
-        elif isinstance(event, LogLine) and event.level == "ERROR":
-            text = f"log       {safe_line(event.text)}"
+        elif isinstance(event, LogLine) and (event.level == "ERROR" or event.source == "console"):
+            text = f"{'note' if event.source == 'console' else 'log':<9} {safe_line(event.text)}"
         if text:
             sys.stderr.write(f"{record.host:<12} {safe_line(text).rstrip()}\n")
 

@@ -20,6 +20,7 @@ class NetworkAddress(Struct, frozen=True):
     interface: str
     address: str
     kind: str = ""  # "ethernet" | "wifi" | "thunderbolt" | "loopback" | ""
+    prefix: int = 0  # bits of its network, 0 when the host did not say
 
 
 class Gpu(Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ async def test_this_machine_is_described_as_it_is(host: SshHost, tmp_path: Path)
     assert facts.swap_bytes == psutil.swap_memory().total
     assert facts.os_version
     assert facts.disk_free_bytes > 0
-    assert NetworkAddress("lo", "127.0.0.1", "loopback") in facts.addresses
+    assert NetworkAddress("lo", "127.0.0.1", "loopback", 8) in facts.addresses
     assert abs(facts.clock_skew_seconds) < 2
     assert facts.rings == ()
 

@@ -106,36 +106,36 @@ def test_free_disk_space_is_read_from_both_systems_and_from_names_with_spaces() 
 
 def test_linux_addresses_come_with_interface_and_kind() -> None:
     assert parse_ip(IP, wireless=("radio0",)) == (
-        NetworkAddress("lo", "127.0.0.1", "loopback"),
-        NetworkAddress("enp3s0", "192.168.5.1", "ethernet"),
-        NetworkAddress("wlp2s0", "10.0.0.17", "wifi"),
-        NetworkAddress("thunderbolt0", "169.254.10.2", "thunderbolt"),
-        NetworkAddress("veth1", "172.18.0.1", ""),
-        NetworkAddress("radio0", "10.1.0.9", "wifi"),
+        NetworkAddress("lo", "127.0.0.1", "loopback", 8),
+        NetworkAddress("enp3s0", "192.168.5.1", "ethernet", 24),
+        NetworkAddress("wlp2s0", "10.0.0.17", "wifi", 24),
+        NetworkAddress("thunderbolt0", "169.254.10.2", "thunderbolt", 16),
+        NetworkAddress("veth1", "172.18.0.1", "", 16),
+        NetworkAddress("radio0", "10.1.0.9", "wifi", 24),
     )
 
 
 def test_without_ip_the_kernels_own_tables_say_it() -> None:
     assert parse_ip(KERNEL_TABLES) == (
-        NetworkAddress("lo", "127.0.0.1", "loopback"),
-        NetworkAddress("eth0", "192.168.5.2", "ethernet"),
+        NetworkAddress("lo", "127.0.0.1", "loopback", 8),
+        NetworkAddress("eth0", "192.168.5.2", "ethernet", 24),
     )
 
 
 def test_mac_addresses_come_with_what_their_hardware_port_is() -> None:
     assert parse_ifconfig(IFCONFIG, PORTS) == (
-        NetworkAddress("lo0", "127.0.0.1", "loopback"),
-        NetworkAddress("en0", "192.168.1.20", "ethernet"),
-        NetworkAddress("en1", "192.168.1.21", "wifi"),
-        NetworkAddress("bridge0", "192.168.5.1", "thunderbolt"),
-        NetworkAddress("bridge0", "192.168.5.7", "thunderbolt"),
-        NetworkAddress("utun3", "100.64.0.9", ""),
+        NetworkAddress("lo0", "127.0.0.1", "loopback", 8),
+        NetworkAddress("en0", "192.168.1.20", "ethernet", 24),
+        NetworkAddress("en1", "192.168.1.21", "wifi", 24),
+        NetworkAddress("bridge0", "192.168.5.1", "thunderbolt", 24),
+        NetworkAddress("bridge0", "192.168.5.7", "thunderbolt", 24),
+        NetworkAddress("utun3", "100.64.0.9", "", 32),
     )
 
 
 def test_an_ethernet_adapter_on_thunderbolt_is_ethernet() -> None:
     text = "en7: flags=8863<UP> mtu 1500\n\tinet 10.0.0.1 netmask 0xff000000\n"
-    assert parse_ifconfig(text, PORTS) == (NetworkAddress("en7", "10.0.0.1", "ethernet"),)
+    assert parse_ifconfig(text, PORTS) == (NetworkAddress("en7", "10.0.0.1", "ethernet", 8),)
 
 
 def test_the_chip_is_named_by_either_system() -> None:

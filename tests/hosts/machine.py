@@ -165,6 +165,10 @@ class Machine:
         """A command there, as root."""
         return command(*self._enter(), *words)
 
+    def start(self, *words: str) -> None:
+        """A command there, as root, that goes on until `clear`."""
+        subprocess.Popen([*self._enter(), *words], stdin=subprocess.DEVNULL)
+
     def processes(self, *words: str) -> list[psutil.Process]:
         """Those on this host, its first one apart, whose command line has all ``words``."""
         found = []

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -137,24 +138,45 @@ def test_sshd_that_ends_in_the_middle_of_an_answer_leaves_the_ring_serving(servi
 
 
 # a ring that does not start ---------------------------------------------------------------------------
-def test_a_firewall_in_front_of_a_link_port(operator: RoomOperator) -> None:
+def test_a_firewall_in_front_of_a_link_port_is_named_before_anything_is_put_on_a_host(
+    operator: RoomOperator,
+) -> None:
     drop(operator.room.machines["third"].pid, f"tcp dport {PORT + 3}")
-    command = operator.start("up")
-    until(lambda: len(operator.processes("rank")) == 3, 60)
-    ended = end_of(command, 60)
-    assert ended.code == 6
-    assert ended.seconds < 45  # of which 30 for the rank that cannot come
-    assert "third" in ended.err and "did not come within 30 s" in ended.err
-    assert "firewall" in ended.err and "remedy" in ended.err
+    for command in ("check", "up"):
+        ended = operator.run(command)
+        assert ended.code == 6, ended.err
+        assert ended.seconds < 15
+        said = ended.out + ended.err
+        for other in ("first", "second"):
+            assert f"{other} does not reach third at {RING['third']}, port {PORT + 3}: no answer" in said
+        assert "firewall on third" in said and "remedy" in said
+    assert not any((machine.home / ".mlxring").exists() for machine in operator.room.machines.values())
     operator.nothing_is_left()
 
 
-def test_a_firewall_in_front_of_the_leaders_agent(operator: RoomOperator) -> None:
+def test_a_firewall_that_lets_one_direction_through_only(operator: RoomOperator) -> None:
     drop(operator.room.machines["first"].pid, f"iifname ring tcp dport {PORT}")
     up = operator.run("up")
-    assert up.code == 6
-    assert "second" in up.err and "firewall" in up.err and "remedy" in up.err
+    assert up.code == 6, up.err
+    for other in ("second", "third"):
+        assert f"{other} does not reach first at {RING['first']}, port {PORT}: no answer" in up.err
+    assert "firewall on first" in up.err and "remedy" in up.err
     operator.nothing_is_left()
+
+
+def test_a_port_that_another_program_has_is_named_by_check(operator: RoomOperator) -> None:
+    machine = operator.room.machines["second"]
+    listen = (
+        f"import socket, time; s = socket.create_server(('{RING['second']}', {PORT + 2})); time.sleep(60)"
+    )
+    machine.start(sys.executable, "-c", listen)
+    until(lambda: f":{PORT + 2:04X} 00000000:0000 0A" in machine.sockets(), 10)
+    check = operator.run("check")
+    assert check.code == 6, check.err
+    assert (
+        f"second: the ring's link cannot listen on {RING['second']}:{PORT + 2}: the port is taken"
+        in check.out
+    )
 
 
 def refused(operator: RoomOperator, *words: str) -> None:

@@ -1,0 +1,51 @@
+"""Weights over OpenSSH to hosts that have no model: sent as shares, broken off, gone on with, served."""
+
+import re
+
+import pytest
+
+from tests.hosts.room import RoomOperator
+from tests.whole.harness import until
+
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+CAPITAL = ("chat", "-p", "Name the capital of France.")
+SENT = re.compile(r"^(\S+) .*sent ([0-9.]+) MiB of the ([0-9.]+) MiB that its layers take", re.MULTILINE)
+
+
+def test_hosts_are_sent_their_layers_and_serve_from_them(operator_with) -> None:  # type: ignore[no-untyped-def]
+    operator: RoomOperator = operator_with(top={"weights": "push"}, ring={"layers": [10, 10, 10]})
+    up = operator.run("up")
+    assert up.code == 0, up.err
+    sent = {host: (float(sent), float(share)) for host, sent, share in SENT.findall(up.err)}
+    assert set(sent) == {"first", "second", "third"}
+    assert all(count == share for count, share in sent.values())
+    chat = operator.run(*CAPITAL)
+    assert chat.code == 0 and "Paris" in chat.out
+    assert operator.run("down").code == 0
+    for machine, layers in zip(operator.room.machines.values(), ((20, 30), (10, 20), (0, 10)), strict=True):
+        found = {int(path.stem[-4:]) for path in machine.home.rglob("model-layer-*.safetensors")}
+        assert found == set(range(*layers))
+        assert {path.stat().st_uid for path in machine.home.rglob("model-*")} == {machine.uid}
+
+    operator.ring["layers"] = [10, 11, 9]
+    operator.write()
+    deploy = operator.run("deploy")
+    assert deploy.code == 0, deploy.err
+    ((host, count, share),) = SENT.findall(deploy.err)
+    assert host == "second" and float(count) < 0.2 * float(share)
+    assert deploy.err.count("nothing to send") == 2
+
+
+def test_a_server_that_ends_in_the_middle_is_told_and_the_next_run_goes_on(operator_with) -> None:  # type: ignore[no-untyped-def]
+    operator: RoomOperator = operator_with(top={"weights": "push"})
+    machine = operator.room.machines["second"]
+    command = operator.start("deploy")
+    until(lambda: list(machine.home.rglob("model-*.part")), 60)
+    machine.stop_sshd()
+    out, err = command.communicate(timeout=60)
+    assert command.returncode == 3, (out, err)
+    assert "second" in err and "remedy" in err and "Traceback" not in err
+    machine.start_sshd()
+    deploy = operator.run("deploy")
+    assert deploy.code == 0, deploy.err
+    assert not list(machine.home.rglob("*.part"))
