@@ -49,3 +49,24 @@ async def test_jump_hosts_that_lead_in_a_circle_end(config: Callable[[str], obje
     config("Host *\n  ProxyJump gate\n")
     with pytest.raises(HostError, match="lead in a circle, through gate"):
         await connect(options(), Target(host="mini"))
+
+
+async def test_the_quickest_cipher_is_taken_unless_the_configuration_names_others(
+    config: Callable[[str], object], tmp_path: Path
+) -> None:
+    server = served(tmp_path / "host")
+    target = await server.start()
+    assert target.client_key and target.known_hosts
+    key = tmp_path / ".ssh" / "id_ed25519"
+    key.write_bytes(target.client_key)
+    key.chmod(0o600)
+    (tmp_path / ".ssh" / "known_hosts").write_bytes(target.known_hosts)
+    entry = f"Host mini\n  HostName 127.0.0.1\n  Port {target.port}\n  User {target.user}\n"
+    try:
+        for more, expected in (("", "aes128-gcm@openssh.com"), ("  Ciphers aes256-ctr\n", "aes256-ctr")):
+            config(entry + more)
+            host = await connect(options(), Target(host="mini"))
+            assert host._connection.get_extra_info("send_cipher") == expected
+            await host.close()
+    finally:
+        await server.close()
