@@ -41,9 +41,14 @@ class _Choice(Struct, frozen=True):
     finish_reason: str | None = None
 
 
+class _PromptDetails(Struct, frozen=True):
+    cached_tokens: int | None = None
+
+
 class _Usage(Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Chunk(Struct, frozen=True):
@@ -136,10 +141,12 @@ class _Meter:
             raise broke_off("it ended without a reason")
         between = self._last - self._first
         tokens = self._usage.completion_tokens
+        details = self._usage.prompt_tokens_details
         return ChatDelta(
             finish_reason=self._reason,
             prompt_tokens=self._usage.prompt_tokens,
             completion_tokens=tokens,
+            cached_tokens=details.cached_tokens if details else None,
             first_token_seconds=self._first,
             tokens_per_second=(tokens - 1) / between if tokens > 1 and between > 0 else 0.0,
         )

@@ -96,8 +96,9 @@ async def why(session: Session, error: ApiError) -> MlxringError:
 
 def figures(last: ChatDelta) -> str:
     """One line about an answer."""
+    cached = "" if last.cached_tokens is None else f" ({last.cached_tokens} from cache)"
     return (
-        f"{last.prompt_tokens} prompt tokens, {last.completion_tokens} tokens, "
+        f"{last.prompt_tokens} prompt tokens{cached}, {last.completion_tokens} tokens, "
         f"first token {last.first_token_seconds:.2f} s, {last.tokens_per_second:.1f} tok/s, "
         f"{last.finish_reason or 'no end'}"
     )

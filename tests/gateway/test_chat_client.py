@@ -266,3 +266,21 @@ async def test_speed_counts_the_tokens_after_the_first() -> None:
 def test_importing_the_client_does_not_import_httpx() -> None:
     code = "import sys, console.chat; sys.exit('httpx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [
+        (b'{"cached_tokens":1024}', 1024),
+        (b'{"cached_tokens":0}', 0),
+        (b"{}", None),
+        (b"null", None),
+    ],
+)
+async def test_what_came_from_the_cache_is_told_when_the_api_says_so(
+    details: bytes, cached: int | None
+) -> None:
+    usage = _USAGE.replace(b"3,", b'1180,"prompt_tokens_details":' + details + b",")
+    async with server(saying(_OK, _TEXT, _STOP, usage, _DONE)) as url:
+        last = (await collect(url))[-1]
+    assert (last.prompt_tokens, last.cached_tokens) == (1180, cached)

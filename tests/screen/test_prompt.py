@@ -1,8 +1,10 @@
 """The conversation: asking, streaming, cancelling, failing, and what goes with the next question."""
 
+import pytest
 from textual.widgets import Markdown
 
-from console.ports import ChatMessage
+from console.ports import ChatDelta, ChatMessage
+from console.screen.panes.prompt import figures_line
 from ringcore.spec.errors import ApiError
 from tests.screen import fake
 from tests.screen.driver import SMALL, Open, opened
@@ -32,6 +34,19 @@ async def test_an_answer_is_drawn_as_markdown_with_its_figures() -> None:
         )
         assert "14.2 tok/s   first token 0.8 s   118 tokens" in shown
         assert it.cluster.conversations == [[ChatMessage("user", "why is the sky blue")]]
+
+
+@pytest.mark.parametrize(
+    ("cached", "words"),
+    [
+        (1024, "118 tokens   1,024 of 1,180 tokens from cache"),
+        (0, "118 tokens   none of 1,180 tokens from cache"),
+        (None, "118 tokens"),
+    ],
+)
+def test_the_figures_tell_how_much_of_the_prompt_came_from_the_cache(cached: int | None, words: str) -> None:
+    last = ChatDelta(finish_reason="stop", prompt_tokens=1180, completion_tokens=118, cached_tokens=cached)
+    assert figures_line(last).endswith(words)
 
 
 async def test_the_conversation_goes_with_the_next_question() -> None:

@@ -184,10 +184,18 @@ async def _closable(deltas: AsyncIterator[ChatDelta]) -> AsyncGenerator[ChatDelt
 
 
 def figures_line(last: ChatDelta) -> str:
-    """``14.2 tok/s   first token 0.8 s   120 tokens``"""
+    """``14.2 tok/s   first token 0.8 s   120 tokens   1,024 of 1,180 tokens from cache``"""
     reason = {"length": "   cut at the length limit", "cancelled": "   cancelled"}.get(last.finish_reason, "")
     speed = f"{last.tokens_per_second:.1f} tok/s   first token {last.first_token_seconds:.1f} s"
-    return f"{speed}   {last.completion_tokens} tokens{reason}"
+    cache = "" if last.cached_tokens is None else f"   {cache_words(last)}"
+    return f"{speed}   {last.completion_tokens:,} tokens{cache}{reason}"
+
+
+def cache_words(last: ChatDelta) -> str:
+    """How much of the prompt did not have to be computed again."""
+    if not last.cached_tokens:
+        return f"none of {last.prompt_tokens:,} tokens from cache"
+    return f"{last.cached_tokens:,} of {last.prompt_tokens:,} tokens from cache"
 
 
 def failure_text(failure: Failure) -> Content:
