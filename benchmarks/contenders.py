@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 import psutil
-import tomli_w
+import tomlkit
 
 from benchmarks.children import THREADS, Child, ChildFailed
 from benchmarks.keeper import DOWN_SECONDS, UP_SECONDS
@@ -73,7 +73,7 @@ class Ours:
             "hosts": hosts,
         }
         folder.mkdir(parents=True)
-        self._profile.write_text(tomli_w.dumps(profile))
+        self._profile.write_text(tomlkit.dumps(profile))
 
     async def start(self) -> None:
         self._keeper = await Child.start(

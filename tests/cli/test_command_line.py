@@ -37,7 +37,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; from console.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'textual', 'asyncssh', 'httpx', 'asyncio', 'mlx', 'tomli_w', 'rich'} & set(sys.modules)\n"
+        "heavy = {'textual', 'asyncssh', 'httpx', 'asyncio', 'mlx', 'tomlkit', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import tomli_w
+import tomlkit
 
 from tests.hosts.machine import Machine
 from tests.hosts.needs import command, key_pair
@@ -139,7 +139,7 @@ class RoomOperator(Operator):
 
     def write(self) -> None:
         data = {"name": "t", "model": str(self.model), "ring": self.ring, "api": {"port": self.api_port}}
-        self.profile.write_text(tomli_w.dumps(data | {"hosts": self.hosts} | self.top))
+        self.profile.write_text(tomlkit.dumps(data | {"hosts": self.hosts} | self.top))
 
     @property
     def environment(self) -> dict[str, str]:

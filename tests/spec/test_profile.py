@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import tomli_w
+import tomlkit
 
 from ringcore.spec.errors import ProfileError
 from ringcore.spec.profile import Profile
@@ -296,7 +296,7 @@ tls_key = "/etc/ssl/key.pem"
 )
 def test_a_profile_written_and_read_again_is_the_same(text: str) -> None:
     profile = read(text)
-    again = tomllib.loads(tomli_w.dumps(to_toml_data(profile)))
+    again = tomllib.loads(tomlkit.dumps(to_toml_data(profile)))
     assert profile_from(again, "ring.toml") == profile
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import tomli_w
+import tomlkit
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Operator:
             "api": {"port": self.api_port},
             "hosts": self.hosts,
         } | self.top
-        self.profile.write_text(tomli_w.dumps(data))
+        self.profile.write_text(tomlkit.dumps(data))
 
     @property
     def environment(self) -> dict[str, str]:
