@@ -1,11 +1,12 @@
 """What the screen and the commands ask of a cluster: protocols and plain values, no SSH, no Textual."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from ringcore.spec.events import Recorded
+from ringcore.spec.events import HostStepName, Recorded
+from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 
@@ -32,6 +33,7 @@ class ChatMessage(Struct, frozen=True):
 class ChatDelta(Struct, frozen=True, kw_only=True):
     """A piece of a streamed answer. The last one has ``finish_reason`` and the figures.
 
+    ``cached_tokens``: so many of ``prompt_tokens`` were not computed again, None when the API does not say.
     Times in seconds from the moment the request was sent, measured at the console.
     """
 
@@ -39,6 +41,7 @@ class ChatDelta(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int | None = None
     first_token_seconds: float = 0.0
     tokens_per_second: float = 0.0
 
@@ -84,9 +87,15 @@ class Asker(Protocol):
 
 class Cluster(Protocol):
     """The verbs of the operator. Each emits events while it works and raises `MlxringError` subclasses
-    after it has emitted the failure. Every one may be cancelled."""
+    after it has emitted the failure. Every one may be cancelled.
+
+    ``profile`` may be replaced by one of the same hosts: the next verb goes by it. ``facts`` by host name,
+    of those that were read."""
 
     profile: Profile
+
+    @property
+    def facts(self) -> Mapping[str, HostFacts]: ...
 
     async def plan(self) -> Plan:
         """Reach the hosts, read facts and the model's card, and make the plan; changes nothing."""
@@ -96,6 +105,11 @@ class Cluster(Protocol):
 
     async def deploy(self) -> Plan:
         """Plan the layers and write the deployment on every host; refused while the ring runs."""
+        ...
+
+    async def retry(self, name: str, failed: HostStepName) -> None:
+        """Do again, for one host alone, what failed there: reach it anew, read its facts and, where it had
+        come so far, install what is missing. Steps that need all hosts are the other verbs'."""
         ...
 
     async def start(self) -> None:

@@ -35,8 +35,9 @@ class HostView(Struct, frozen=True, kw_only=True):
     """One host and its rank. Rates and shares are over the last two `StepCount` events.
 
     ``step`` and ``status`` say where the way up stands, ``phase`` what the rank itself said last.
-    ``failure`` stays until the step that failed is tried again. ``lost``: the agent ran when we last
-    heard of it, and the connection to it broke. A host that the plan leaves out has a ``rank`` behind all.
+    ``failure`` stays until the step that failed, ``failed_step``, is tried again. ``lost``: the agent ran
+    when we last heard of it, and the connection to it broke. A host that the plan leaves out has a ``rank``
+    behind all.
     """
 
     rank: int
@@ -61,6 +62,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     last_seq: int = 0
     lost: bool = False
     failure: Failure | None = None
+    failed_step: HostStepName | None = None
 
 
 class ClusterState(Struct, frozen=True, kw_only=True):
@@ -143,6 +145,7 @@ def _host_step(host: HostView, event: HostStep) -> HostView:
             detail=event.detail,
             command=event.command,
             failure=failure,
+            failed_step=event.step,
         )
     if event.step in ("reach", "facts") and event.status == "done" and host.phase in ("ready", "failed"):
         # Reached again: what the rank said last still holds, and what the journal has to add comes next.
@@ -151,6 +154,8 @@ def _host_step(host: HostView, event: HostStep) -> HostView:
         return structs.replace(
             host, step="running", status=status, progress=1.0, detail="", command="", failure=kept
         )
+    if host.failed_step is not None and STEPS.index(event.step) < STEPS.index(host.failed_step):
+        return _before_the_failed(host, event, host.failed_step)
     if event.step == "start" and event.status == "active":
         host = structs.replace(_quiet(host), phase=None, phase_progress=0.0, count=None, steps=0)
     return structs.replace(
@@ -161,6 +166,21 @@ def _host_step(host: HostView, event: HostStep) -> HostView:
         detail=event.detail,
         command=event.command,
         failure=host.failure if event.step in ("reach", "facts") and host.phase == "failed" else None,
+        failed_step=None,
+    )
+
+
+def _before_the_failed(host: HostView, event: HostStep, failed: HostStepName) -> HostView:
+    """An earlier step goes well: what failed after it has not been tried again, so it still stands."""
+    if event.status == "done":
+        return structs.replace(host, step=failed, status="failed", progress=0.0, detail="", command="")
+    return structs.replace(
+        host,
+        step=event.step,
+        status=event.status,
+        progress=event.progress,
+        detail=event.detail,
+        command=event.command,
     )
 
 
@@ -176,7 +196,9 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
     )
     match event.phase:
         case "ready":
-            return structs.replace(host, step="running", status="done", progress=1.0, failure=None)
+            return structs.replace(
+                host, step="running", status="done", progress=1.0, failure=None, failed_step=None
+            )
         case "failed":
             failure = event.failure or Failure(cause="the rank failed", host=host.name, rank=host.rank)
             return structs.replace(_quiet(host), status="failed", failure=failure)
@@ -190,7 +212,9 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
             )
         case _:
             pass
-    return structs.replace(host, step="start", status="active", progress=event.progress, failure=None)
+    return structs.replace(
+        host, step="start", status="active", progress=event.progress, failure=None, failed_step=None
+    )
 
 
 def _agent_lost(host: HostView, event: AgentLost) -> HostView:

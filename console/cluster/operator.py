@@ -82,6 +82,7 @@ class Operator:
         self._prepared: dict[str, Prepared] = {}
         self._paths: dict[str, str] = {}
         self._weights = weights
+        self._placing: Plan | None = None  # by which weights were placed last
         self._watch = Watch(profile.name, profile.leader.name, emit)
 
     # verbs --------------------------------------------------------------------------------------
@@ -139,6 +140,27 @@ class Operator:
         preparation.leave()
         _raise_first(problems)
         return preparation.told()
+
+    async def retry(self, name: str, failed: HostStepName) -> None:
+        old = self._hosts.pop(name, None)
+        if old is not None:
+            with suppress(MlxringError):
+                await old.close()  # it may be what failed
+        options = next(options for options in self.profile.hosts if options.name == name)
+        host = await self._connected(options)
+        self._in_rank_order()
+        async with host_step(self._emit, name, "facts"):
+            await self._read_facts(host)
+        if failed in ("reach", "facts"):
+            return
+        preparation = self._preparation()
+        problems = await preparation.look([host])
+        problems += await preparation.agree(refuse if problems else self.confirm)
+        prepared, more = await preparation.do()
+        self._prepared |= prepared
+        _raise_first(problems + more)
+        if failed == "weights":
+            await self._place_again(host)
 
     async def deploy(self) -> Plan:
         await self.check()
@@ -241,9 +263,12 @@ class Operator:
 
     async def _reach_those_that_answer(self) -> list[MlxringError]:
         problems = await together(self._connected(options) for options in self.profile.hosts)
+        self._in_rank_order()
+        return problems
+
+    def _in_rank_order(self) -> None:
         order = [options.name for options in self.profile.hosts]
         self._hosts = dict(sorted(self._hosts.items(), key=lambda item: order.index(item[0])))
-        return problems
 
     async def _over_hosts(
         self, act: Callable[[Host], Awaitable[object]], hosts: Sequence[Host] | None = None
@@ -352,7 +377,19 @@ class Operator:
 
         _raise_first(await together(tell(problem) for problem in problems))
 
+    async def _place_again(self, host: Host) -> None:
+        """For one host. Before all have a plan, whether there is a model for it at all."""
+        name, plan = host.options.name, self._placing
+        own_model = await self._own_model()
+        async with host_step(self._emit, name, "weights"):
+            dtype = ring_dtype(self.profile, list(self.facts.values()))
+            await self._weights.card(host, self.facts[name], own_model, dtype)
+            if plan is not None and any(stage.host == name for stage in plan.stages):
+                self._paths[name] = await self._weights.place(host, self._prepared[name], plan)
+
     async def _place(self, plan: Plan) -> None:
+        self._placing = plan
+
         async def one(host: Host) -> None:
             name = host.options.name
             self._paths[name] = await self._weights.place(host, self._prepared[name], plan)

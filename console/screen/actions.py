@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from textual.binding import Binding
 
+from console.logs.text import safe_line
 from console.screen.layout import TITLES
 from console.screen.picture import Picture
 
@@ -33,6 +34,28 @@ def _stop(picture: Picture) -> str:
     if picture.busy or picture.alive or seen or picture.shown_failure:
         return ""
     return "nothing runs; s starts the ring"
+
+
+def _retry(picture: Picture) -> str:
+    host = picture.state.hosts[picture.chosen]
+    name = safe_line(host.name)
+    if picture.busy:
+        return f"{picture.busy} is at work; wait for it, or break it off with x"
+    if host.lost:
+        return ""
+    if picture.alive:
+        return "the ring runs; stop it first with x"
+    if host.failure is None:
+        return f"nothing failed on {name}"
+    if host.phase == "failed" or host.step in ("start", "running"):
+        return f"the rank on {name} is part of the whole ring: s starts all of them"
+    if host.step == "deploy":
+        return "all hosts get one deployment together: d deploys, s starts"
+    return ""
+
+
+def _edit(picture: Picture) -> str:
+    return f"{picture.busy} is at work; wait for it, or break it off with x" if picture.busy else ""
 
 
 def _refresh(picture: Picture) -> str:
@@ -75,7 +98,11 @@ ACTIONS: tuple[Action, ...] = (
         footer=1, why_not=_change_hosts,
     ),
     Action("stop", "x", "x", "stop", "End the ring on every host; asks first", footer=2, why_not=_stop),
-    Action("refresh", "r", "r", "attach", "Attach again to the agents that run", footer=10, why_not=_refresh),
+    Action("refresh", "a", "a", "attach", "Attach again to the agents that run", footer=10, why_not=_refresh),
+    Action(
+        "edit_split", "e", "e", "edit split", "Move the boundaries between ranks and see what that brings",
+        footer=11, why_not=_edit,
+    ),
     Action("pane_hosts", "1", "1", "Hosts", "Go to the hosts"),
     Action("pane_layers", "2", "2", "Layer map", "Go to the layer map"),
     Action("pane_memory", "3", "3", "Memory", "Go to the memory of each rank"),
@@ -88,6 +115,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("palette", "", "^p", "palette", "Find any action by name (ctrl+p)", footer=8),
     Action("quit", "q", "q", "quit", "Leave the console; the ring keeps serving", footer=7),
     Action("details", "enter", "enter", "details", "Everything known about the chosen host", scope="hosts"),
+    Action(
+        "retry", "r", "r", "retry", "Do again what failed on the chosen host alone", scope="hosts",
+        why_not=_retry,
+    ),
     Action("follow", "f,end", "f", "follow", "Pause, or jump to the newest line and follow", scope="logs"),
     Action("one_rank", "n", "n", "rank", "Only the next rank's lines; after the last, all", scope="logs"),
     Action("copy", "c", "c", "copy", "Copy the selected lines, or all that are in view", scope="logs"),
@@ -105,7 +136,7 @@ ACTIONS: tuple[Action, ...] = (
 BY_ID = {action.id: action for action in ACTIONS}
 IN_SUBTITLE: dict[Scope, tuple[str, ...]] = {
     "app": (),
-    "hosts": ("details",),
+    "hosts": ("details", "retry"),
     "logs": ("follow", "one_rank", "copy"),
     "prompt": ("cancel", "fresh", "copy_answer"),
 }

@@ -18,26 +18,31 @@ from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
+from console.logs.actions import ActionLog
 from console.logs.narrate import failure_lines, narrate
 from console.logs.text import safe_text
 from console.ports import Cluster, Emit
+from console.profile_edit import write_layers
 from console.screen.actions import ACTIONS, BY_ID, bindings
 from console.screen.banner import Banner
 from console.screen.bars import KeyBar, Tabs
 from console.screen.body import Body
-from console.screen.dialogs import ConfirmStop, Help, HostDetails
+from console.screen.dialogs import ConfirmStop, Help
 from console.screen.header import Header
-from console.screen.messages import ActRequested, DetailsAsked, PaneChosen
+from console.screen.host_details import HostDetails
+from console.screen.messages import ActRequested, DetailsAsked, PaneChosen, RetryAsked
 from console.screen.panes.hosts import HostsPane
 from console.screen.panes.layers import LayersPane
 from console.screen.panes.logs import LogsPane
 from console.screen.panes.memory import MemoryPane
 from console.screen.panes.prompt import PromptPane
 from console.screen.picture import Picture
+from console.screen.split_editor import SplitEditor, replanned, why_no_editor
 from console.screen.work import Work
 from console.state import apply, initial
-from ringcore.spec.errors import Failure
-from ringcore.spec.events import Recorded, StepCount
+from ringcore.spec.errors import Failure, ProfileError
+from ringcore.spec.events import Recorded, RingChanged, StepCount
+from ringcore.spec.plan import Plan
 
 DRAW_SECONDS = 0.1
 WORK_SECONDS = 0.6  # counters come four times a second while they move
@@ -66,7 +71,8 @@ class ConsoleApp(App[None]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        cluster = make_cluster(self.receive)
+        self._cluster = cluster = make_cluster(self.receive)
+        self._actions = ActionLog()
         self._profile = cluster.profile
         self._work = Work(self, cluster, self._draw_soon, self._log_failure)
         self._start = start
@@ -80,7 +86,8 @@ class ConsoleApp(App[None]):
         self.state = initial(self._profile)
         ranks = len(self.state.hosts)
         self._logs = LogsPane(ranks, time.monotonic)
-        panes = (HostsPane(ranks), LayersPane(), MemoryPane(), self._logs, PromptPane(cluster.chat))
+        self._hosts = HostsPane(ranks)
+        panes = (self._hosts, LayersPane(), MemoryPane(), self._logs, PromptPane(cluster.chat))
         self._body = Body(*panes)
         self._header, self._banner, self._tabs, self._keys = Header(), Banner(), Tabs(), KeyBar()
 
@@ -104,12 +111,15 @@ class ConsoleApp(App[None]):
     def receive(self, record: Recorded) -> None:
         """Take in one event, from the app's own loop. Drawing follows, some ten times a second at most."""
         self._logs.push(narrate(self.state, record))
+        self._actions.take(record)
         before = self.state
         self.state = apply(before, record)
         if isinstance(record.event, StepCount):
             for old, new in zip(before.hosts, self.state.hosts, strict=True):
                 if new.steps > old.steps:
                     self._moved[new.rank] = self._clock()
+        elif isinstance(record.event, RingChanged) and record.event.plan is not None:
+            self._work.drafted = None  # the ring runs by its own
         self._draw_soon()
 
     @property
@@ -123,6 +133,8 @@ class ConsoleApp(App[None]):
             busy=self._work.busy,
             attached=self._work.attached,
             failure=self._work.failure,
+            drafted=self._work.drafted,
+            chosen=self._hosts.chosen,
         )
 
     @property
@@ -139,6 +151,9 @@ class ConsoleApp(App[None]):
         picture = self.picture
         for part in (self._header, self._banner, self._body, self._keys):
             part.show(picture)
+        for screen in self.screen_stack:  # empty when the last drawing meets the end
+            if isinstance(screen, HostDetails):
+                self._show_details(screen, picture)
         if picture.working and self._rest_timer is None:
             # Nobody reports that a counter stands still: look again when the last move has aged.
             self._rest_timer = self.set_timer(WORK_SECONDS, self._rest)
@@ -241,17 +256,70 @@ class ConsoleApp(App[None]):
 
         self.push_screen(ConfirmStop(self.state.name, self._work.busy), answered)
 
+    def do_edit_split(self) -> None:
+        if self.picture.plan is None:
+            self._work.run("plan", then=self._edit_split)
+        else:
+            self._edit_split()
+
+    def _edit_split(self) -> None:
+        picture = self.picture
+        plan = picture.plan
+        if plan is None:
+            return
+        reason = why_no_editor(plan) or self._other_hosts(plan)
+        if reason:
+            self.notify(f"edit split: {reason}", severity="warning", markup=False, timeout=8)
+            return
+        note = "The ring runs: what you write counts from its next start." if picture.alive else ""
+        profile = self._cluster.profile
+        editor = SplitEditor(
+            plan, self._write_layers, target=profile.path, by_hand=bool(profile.ring.layers), note=note
+        )
+        self.push_screen(editor)
+
+    def _other_hosts(self, plan: Plan) -> str:
+        names = [host.name for host in self._cluster.profile.hosts]
+        if [stage.host for stage in plan.stages] == names:
+            return ""
+        return "the plan leaves out or reorders hosts of the profile; put them into that order there first"
+
+    def _write_layers(self, layers: tuple[int, ...]) -> Failure | None:
+        """Into the profile's file, and into the plan that the panes show until a ring runs."""
+        try:
+            self._cluster.profile = write_layers(self._cluster.profile, layers)
+        except ProfileError as error:
+            return error.failure
+        plan = self.picture.plan
+        self._work.drafted = replanned(plan, layers) if plan is not None and layers else None
+        self._draw_soon()
+        self.notify(
+            f"{self._cluster.profile.path}: "
+            + (f"layers = {list(layers)}" if layers else "the planner chooses the layers"),
+            markup=False,
+        )
+        return None
+
     def do_refresh(self) -> None:
         self._work.retry()
 
-    def do_details(self) -> None:
-        hosts = self._body.panes["hosts"]
-        assert isinstance(hosts, HostsPane)
-        self.push_screen(HostDetails(self.picture, hosts.chosen))
-
     @on(DetailsAsked)
     def _details_asked(self, message: DetailsAsked) -> None:
-        self.push_screen(HostDetails(self.picture, message.rank))
+        details = HostDetails(message.rank, self.state.hosts[message.rank].name)
+        self._show_details(details, self.picture)
+        self.push_screen(details)
+
+    def _show_details(self, details: HostDetails, picture: Picture) -> None:
+        name = picture.state.hosts[details.rank].name
+        details.show(picture, self._cluster.facts.get(name), self._actions.lines(name))
+
+    @on(RetryAsked)
+    def _retry_asked(self, message: RetryAsked) -> None:
+        host = self.state.hosts[message.rank]
+        if host.lost:
+            self._work.retry()
+        else:
+            self._work.retry_host(host.name, host.failed_step or host.step)
 
     def do_next_pane(self) -> None:
         self._next_pane(1)

@@ -1,4 +1,4 @@
-"""The dialogs over the panes: stop asks, help lists the keys, details tell all of one host."""
+"""Dialogs over the panes that need little: what changes something asks, help lists the keys."""
 
 from typing import ClassVar
 
@@ -10,13 +10,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from console.logs.text import safe_line, safe_text
 from console.screen.actions import ACTIONS, Scope
-from console.screen.panes.hosts import host_state, way_up
-from console.screen.panes.memory import memory_lines
-from console.screen.picture import Picture
-from console.screen.theme import BAD, DIM, badge
-from console.state import STEPS
 
 _SCOPES: dict[Scope, str] = {
     "app": "Everywhere",
@@ -26,8 +20,8 @@ _SCOPES: dict[Scope, str] = {
 }
 
 
-class ConfirmStop(ModalScreen[bool]):
-    """Answers True when the ring shall end."""
+class Confirm(ModalScreen[bool]):
+    """Asks before something is done; answers True when it shall be. Cancel is in focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "no"),
@@ -35,21 +29,23 @@ class ConfirmStop(ModalScreen[bool]):
         Binding("left,right", "other"),
     ]
 
-    def __init__(self, ring: str, busy: str) -> None:
+    def __init__(self, title: str, text: str, yes: str, *, harmful: bool = False) -> None:
         super().__init__()
-        self._ring = ring
-        self._busy = busy
+        self._title = title
+        self._text = text
+        self._yes = yes
+        self._harmful = harmful
 
     def compose(self) -> ComposeResult:
-        also = f"{self._busy} is broken off. " if self._busy else ""
-        text = f"{also}Ranks, gateway and agents end on every host; answers on their way break off."
         with Vertical(classes="dialog") as box:
-            box.border_title = Content(f"Stop the ring {self._ring}?")
-            box.border_subtitle = "y stop  esc cancel"
-            yield Static(Content(text), markup=False)
+            box.border_title = Content(self._title)
+            box.border_subtitle = f"y {self._yes.split()[0].lower()}  esc cancel"
+            yield Static(Content(self._text), markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="no", compact=True)
-                yield Button("Stop the ring", variant="error", id="yes", compact=True)
+                yield Button(
+                    self._yes, variant="error" if self._harmful else "primary", id="yes", compact=True
+                )
 
     def on_mount(self) -> None:
         self.query_one("#no").focus()
@@ -68,7 +64,18 @@ class ConfirmStop(ModalScreen[bool]):
         self.focus_next()
 
 
-class _Reading(ModalScreen[None]):
+class ConfirmStop(Confirm):
+    def __init__(self, ring: str, busy: str) -> None:
+        also = f"{busy} is broken off. " if busy else ""
+        super().__init__(
+            f"Stop the ring {ring}?",
+            f"{also}Ranks, gateway and agents end on every host; answers on their way break off.",
+            "Stop the ring",
+            harmful=True,
+        )
+
+
+class Reading(ModalScreen[None]):
     """A text to read and to close."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,question_mark", "close")]
@@ -87,7 +94,7 @@ class _Reading(ModalScreen[None]):
         self.dismiss(None)
 
 
-class Help(_Reading):
+class Help(Reading):
     HEAD = "Keys"
 
     def text(self) -> Content:
@@ -107,41 +114,3 @@ class Help(_Reading):
             "  Logs: time, rank, who (blank the rank, a agent, g gateway, c console), level, text.\n",
             "  Mouse: click a pane, tab, host or key; drag over log lines and press c to copy.\n",
         )
-
-
-class HostDetails(_Reading):
-    """Everything the console knows of one host, as of the moment it was opened."""
-
-    def __init__(self, picture: Picture, rank: int) -> None:
-        super().__init__()
-        self._picture = picture
-        self._host = picture.state.hosts[rank]
-        self.HEAD = f"Rank {rank}  {safe_line(self._host.name)}"
-
-    def text(self) -> Content:
-        host, stage = self._host, self._picture.stage(self._host.rank)
-        state, _ = host_state(host, host.rank in self._picture.working)
-        lines: list[tuple[str, str]] = [
-            ("way up", f"{way_up(host)}  {' › '.join(STEPS)}"),
-            ("now", state),
-            ("doing", host.detail),
-            ("command", host.command),
-            ("rank", f"{host.phase or 'not started'}" + (f", pid {host.pid}" if host.pid else "")),
-        ]
-        if stage is not None:
-            shard = stage.shard
-            ends = ", embedding" * shard.is_first + ", norm and head" * shard.is_last
-            lines.append(("layers", f"{shard.start}..{shard.end - 1}, {shard.count} of {shard.total}{ends}"))
-        if host.count is not None:
-            rate = f"{host.step_rate:.1f}/s, busy {host.busy_share:.0%}, link {host.link_share:.0%}"
-            lines.append(("steps", f"{host.steps}, last {rate}"))
-            lines.append(("tokens", f"{host.count.tokens}, steps in flight {host.count.in_flight}"))
-        lines += memory_lines(host, stage)
-        lines.append(("journal", f"read up to event {host.last_seq}"))
-        parts: list[Content] = [Content.assemble(badge(host.rank), f" {safe_line(host.name)}")]
-        if host.failure is not None:
-            parts.append(Content.styled(f"failed     {safe_text(host.failure.cause)}", f"bold {BAD}"))
-            if host.failure.remedy:
-                parts.append(Content.assemble(("remedy     ", "bold"), safe_text(host.failure.remedy)))
-        parts += [Content.assemble((f"{name:<10} ", DIM), safe_text(value)) for name, value in lines if value]
-        return Content("\n").join(parts)

@@ -19,6 +19,14 @@ class ActRequested(Message):
         self.id = id
 
 
+class RetryAsked(Message):
+    """Do again for one rank's host what failed there."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+
+
 class DetailsAsked(Message):
     """Everything known about one rank's host."""
 

@@ -9,17 +9,18 @@ from msgspec import Struct
 
 from console.state import ClusterState
 from ringcore.spec.errors import Failure
-from ringcore.spec.plan import Stage
+from ringcore.spec.plan import Plan, Stage
 
 Tone = Literal["good", "busy", "bad", "idle"]
-Verb = Literal["", "provision", "deploy", "start", "stop"]
+Verb = Literal["", "plan", "provision", "deploy", "start", "stop", "retry"]
 
 
 class Picture(Struct, frozen=True, kw_only=True):
     """``working``: ranks whose step counter moved just now. ``busy``: the operator's verb at work.
 
     ``attached``: the console follows the agents. ``failure``: why the last verb failed, when no host
-    or ring carries it.
+    or ring carries it. ``drafted``: the plan that the console made last, not started yet. ``chosen``: rank
+    of the highlighted host.
     """
 
     state: ClusterState
@@ -27,6 +28,13 @@ class Picture(Struct, frozen=True, kw_only=True):
     busy: Verb = ""
     attached: bool = False
     failure: Failure | None = None
+    drafted: Plan | None = None
+    chosen: int = 0
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the ring runs by; while none runs, what the next one would."""
+        return self.state.plan if self.alive or self.drafted is None else self.drafted
 
     @property
     def alive(self) -> bool:
@@ -46,11 +54,18 @@ class Picture(Struct, frozen=True, kw_only=True):
         return self.failure or self.state.failure
 
     def stage(self, rank: int) -> Stage | None:
-        stages = self.state.plan.stages if self.state.plan else ()
+        stages = self.plan.stages if self.plan else ()
         return stages[rank] if rank < len(stages) else None
 
 
-_VERB_WORDS = {"provision": "PROVISIONING", "deploy": "DEPLOYING", "start": "STARTING", "stop": "STOPPING"}
+_VERB_WORDS = {
+    "plan": "PLANNING",
+    "provision": "PROVISIONING",
+    "deploy": "DEPLOYING",
+    "start": "STARTING",
+    "stop": "STOPPING",
+    "retry": "RETRYING",
+}
 
 
 def headline(picture: Picture) -> tuple[str, Tone]:
@@ -77,9 +92,9 @@ def why_no_chat(picture: Picture) -> str:
     if picture.serving and picture.attached:
         return ""
     if word == "NOT ATTACHED":
-        return "not attached to the ring: press r to attach again"
+        return "not attached to the ring: press a to attach again"
     if word == "LEADER LOST":
-        return "the connection to the leader broke: press r to attach again"
+        return "the connection to the leader broke: press a to attach again"
     if tone == "busy":
         return f"the ring is {word.lower()}: wait until it serves"
     if word == "FAILED":

@@ -14,9 +14,11 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 from console.ports import Cluster
 from console.screen.picture import Verb
 from ringcore.spec.errors import Failure, MlxringError
+from ringcore.spec.events import HostStepName
+from ringcore.spec.plan import Plan
 
 CLOSE_SECONDS = 5.0
-Doing = Literal["provision", "deploy", "start", "stop"]
+Doing = Literal["plan", "provision", "deploy", "start", "stop"]
 
 
 class Work:
@@ -24,7 +26,7 @@ class Work:
     ``tell`` with what failed and why.
 
     ``busy``: the verb at work. ``attached``: the agents are followed. ``failure``: why the last verb
-    failed; it stays until the next one begins.
+    failed; it stays until the next one begins. ``drafted``: the plan that was made last, until a ring runs.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Work:
         self.busy: Verb = ""
         self.attached = False
         self.failure: Failure | None = None
+        self.drafted: Plan | None = None
         self._app = app
         self._cluster = cluster
         self._changed = changed
@@ -44,11 +47,28 @@ class Work:
         self._verb_worker: Worker[None] | None = None
         self._follow_worker: Worker[None] | None = None
 
-    def run(self, verb: Doing) -> None:
-        """Begin the verb; one that is at work is broken off first."""
+    def run(self, verb: Doing, then: Callable[[], None] | None = None) -> None:
+        """Begin the verb; one that is at work is broken off first. ``then``: what follows when it is done,
+        instead of saying so."""
+        self._begin(verb, verb, lambda: self._act(verb), then)
+
+    def retry_host(self, name: str, failed: HostStepName) -> None:
+        """Do again for one host the step that failed there."""
+        self._begin("retry", f"retry {name}", lambda: self._cluster.retry(name, failed))
+
+    def _begin(
+        self,
+        verb: Verb,
+        label: str,
+        act: Callable[[], Awaitable[object]],
+        then: Callable[[], None] | None = None,
+    ) -> None:
         self.failure = None
         self._verb_worker = self._app.run_worker(
-            self._verb(verb, self._verb_worker), group="verb", name=verb, exit_on_error=False
+            self._verb(verb, label, act, then, self._verb_worker),
+            group="verb",
+            name=label,
+            exit_on_error=False,
         )
 
     def attach(self) -> None:
@@ -88,24 +108,38 @@ class Work:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._cluster.close()
 
-    async def _verb(self, verb: Doing, before: Worker[None] | None) -> None:
+    async def _verb(
+        self,
+        verb: Verb,
+        label: str,
+        act: Callable[[], Awaitable[object]],
+        then: Callable[[], None] | None,
+        before: Worker[None] | None,
+    ) -> None:
         await _broken_off(before)
         self.busy = verb
         self._changed()
         try:
-            await self._act(verb)
+            made = await act()
         except MlxringError as error:
-            self.failed(verb, error.failure)
+            self.failed(label, error.failure)
         else:
+            if isinstance(made, Plan):
+                self.drafted = made
             if verb == "start":
                 self.attach()
-            self._app.notify(f"{verb}: done", markup=False, timeout=3)
+            if then is None:
+                self._app.notify(f"{label}: done", markup=False, timeout=3)
+            else:
+                self._app.call_later(then)  # when the verb is no longer at work
         finally:
             self.busy = ""
             self._changed()
 
     def _act(self, verb: Doing) -> Awaitable[object]:
         match verb:
+            case "plan":
+                return self._cluster.plan()
             case "provision":
                 return self._cluster.provision()
             case "deploy":

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from msgspec import structs
 
 from console.ports import ChatDelta, ChatMessage, Emit
+from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import Failure, HostError, MlxringError
 from ringcore.spec.events import (
     Event,
@@ -21,6 +22,7 @@ from ringcore.spec.events import (
     RingChanged,
     StepCount,
 )
+from ringcore.spec.facts import HostFacts, NetworkAddress, PythonFound
 from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.profile import HostOptions, Profile
 from ringcore.spec.shard import Shard
@@ -39,6 +41,24 @@ PROFILE = Profile(
     ),
     path="profiles/minis.toml",
 )
+CARD = ModelCard(
+    name="DeepSeek-Coder-V2-Lite-Instruct-8bit",
+    architecture="deepseek_v2",
+    layers=tuple(
+        LayerCard(weight_bytes=int(0.58 * GIB), kv_bytes_per_token=1152, read_bytes_per_token=100 * MIB)
+        for _ in range(28)
+    ),
+    hidden_size=2048,
+    vocab_size=102_400,
+    embedding_bytes=215 * MIB,
+    norm_bytes=4096,
+    head_bytes=215 * MIB,
+    tied=False,
+    dtype="bfloat16",
+    quantization="8-bit g64",
+    attention_heads=16,
+    mlp_width=10_944,
+)
 PLAN = Plan(
     model="DeepSeek-Coder-V2-Lite-Instruct-8bit",
     architecture="deepseek_v2",
@@ -48,6 +68,7 @@ PLAN = Plan(
     context=8192,
     sequences=4,
     prefill_chunk=256,
+    card=CARD,
     stages=tuple(
         Stage(
             rank=rank,
@@ -59,10 +80,40 @@ PLAN = Plan(
             reserve_bytes=GIB,
             ceiling_bytes=(48 if rank == 0 else 12) * GIB,
             ceiling_source="memory in the profile",
+            bytes_per_second=(680 if rank == 0 else 85) * 1e9,
+            link_seconds=0.0003,
         )
         for rank, (start, end) in enumerate(RANGES)
     ),
 )
+
+
+FACTS = {
+    name: HostFacts(
+        host=name,
+        os="darwin",
+        arch="arm64",
+        user="operator",
+        home="/Users/operator",
+        shell="/bin/zsh",
+        cores=10,
+        total_memory_bytes=16 * GIB,
+        available_memory_bytes=11 * GIB,
+        disk_free_bytes=120 * GIB,
+        chip="Apple M4",
+        pythons=(
+            PythonFound("/opt/homebrew/bin/python3.12", (3, 12, 7)),
+            PythonFound("/usr/bin/python3", (3, 9, 6), has_venv=False),
+        ),
+        uv="/opt/homebrew/bin/uv",
+        addresses=(
+            NetworkAddress("bridge0", f"192.168.5.{rank + 1}", "thunderbolt"),
+            NetworkAddress("en0", f"10.0.0.{rank + 1}", "wifi"),
+        ),
+        clock_skew_seconds=3.4,
+    )
+    for rank, name in enumerate(NAMES)
+}
 
 
 class Script:
@@ -224,6 +275,16 @@ def stopped() -> list[Recorded]:
     return script.add(0, RingChanged(phase="stopped", epoch=1)).records
 
 
+def with_plan(records: list[Recorded], plan: Plan) -> list[Recorded]:
+    """The same, as if the ring ran by ``plan``."""
+    return [
+        structs.replace(record, event=structs.replace(record.event, plan=plan))
+        if isinstance(record.event, RingChanged) and record.event.plan is not None
+        else record
+        for record in records
+    ]
+
+
 def crowd() -> tuple[Profile, list[Recorded]]:
     """The most that a ring can have: eight ranks, all serving."""
     names = [f"mac-studio-{rank}" for rank in range(8)]
@@ -288,10 +349,12 @@ class FakeCluster:
         self.cancelled: list[str] = []
         self.followers = self.most_followers = 0
         self.breaks_off = False
+        self.cached_tokens: int | None = None
         self.defect: Exception | None = None
         self.closed_chats = 0
         self.finished_chats = 0
         self.closed = False
+        self.facts: dict[str, HostFacts] = {}
 
     async def _verb(self, name: str) -> None:
         self.asked.append(name)
@@ -313,6 +376,9 @@ class FakeCluster:
 
     async def provision(self) -> None:
         await self._verb("provision")
+
+    async def retry(self, name: str, failed: HostStepName) -> None:
+        await self._verb(f"retry {name} {failed}")
 
     async def deploy(self) -> None:
         await self._verb("deploy")
@@ -358,6 +424,7 @@ class FakeCluster:
                 finish_reason="stop",
                 prompt_tokens=31,
                 completion_tokens=118,
+                cached_tokens=self.cached_tokens,
                 first_token_seconds=0.81,
                 tokens_per_second=14.2,
             )

@@ -10,7 +10,7 @@ from console.screen.actions import hints
 from console.screen.header import header_line
 from console.screen.panes.hosts import head_line, host_row, host_state, way_up
 from console.screen.panes.layers import draw_layers
-from console.screen.panes.memory import _bar, used_of
+from console.screen.panes.memory import memory_bar, used_of
 from console.screen.picture import Picture, headline, why_no_chat
 from console.screen.theme import bar, fit, fit_name
 from console.state import HostView, apply, initial
@@ -188,7 +188,7 @@ _sizes = st.integers(0, 40 * GIB)
 def test_a_bar_has_its_width_and_a_cell_for_every_part_that_holds_anything(
     sizes: tuple[int, int, int], ceiling: int, width: int
 ) -> None:
-    segments = _bar(sizes, ceiling, width, dim=False)
+    segments = memory_bar(sizes, ceiling, width, dim=False)
     assert sum(len(text) for text, _ in segments) == width
     assert [bool(text) for text, _ in segments[:3]] == [size > 0 for size in sizes]
 
@@ -196,7 +196,7 @@ def test_a_bar_has_its_width_and_a_cell_for_every_part_that_holds_anything(
 @given(_sizes, _sizes, _sizes)
 def test_a_bar_is_to_scale_within_a_cell_for_each_part(weights: int, kv: int, work: int) -> None:
     ceiling, width = 120 * GIB, 60
-    segments = _bar((weights, kv, work), ceiling, width, dim=False)
+    segments = memory_bar((weights, kv, work), ceiling, width, dim=False)
     used = width - len(segments[3][0])
     assert abs(used - (weights + kv + work) / ceiling * width) <= 3
 

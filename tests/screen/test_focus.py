@@ -3,7 +3,7 @@
 import pytest
 
 from console.screen.bars import Tab
-from console.screen.dialogs import HostDetails
+from console.screen.host_details import HostDetails
 from console.screen.layout import PANES, layout_for
 from console.screen.panes.hosts import HostItem
 from tests.screen import fake

@@ -5,7 +5,7 @@ import re
 import pytest
 from msgspec import structs
 
-from console.screen.dialogs import HostDetails
+from console.screen.host_details import HostDetails
 from ringcore.spec.errors import HostError, RingError
 from ringcore.spec.events import LogLine, MemoryUsed, RankChanged, RingChanged, StepCount
 from tests.screen import fake

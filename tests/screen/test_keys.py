@@ -8,7 +8,9 @@ from textual.command import CommandPalette
 
 from console.screen.actions import ACTIONS, BY_ID
 from console.screen.bars import Key, KeyBar
-from console.screen.dialogs import ConfirmStop, Help, HostDetails
+from console.screen.dialogs import ConfirmStop, Help
+from console.screen.host_details import HostDetails
+from console.screen.split_editor import SplitEditor
 from ringcore.spec.events import Recorded
 from tests.screen import fake
 from tests.screen.driver import LARGE, MIDDLE, SMALL, Open, opened
@@ -40,7 +42,7 @@ CASES = {
     "deploy": Case(STOPPED, ("d",), _asked("deploy")),
     "start": Case(STOPPED, ("s",), _asked("start")),
     "stop": Case(SERVING, ("escape", "x"), _shows(ConfirmStop)),
-    "refresh": Case(SERVING, ("escape", "r"), lambda it: it.cluster.asked.count("follow") == 2),
+    "refresh": Case(SERVING, ("escape", "a"), lambda it: it.cluster.asked.count("follow") == 2),
     "pane_hosts": Case(SERVING, ("escape", "1"), _in("hosts")),
     "pane_layers": Case(SERVING, ("escape", "2"), _in("layers")),
     "pane_memory": Case(SERVING, ("escape", "3"), _in("memory")),
@@ -52,6 +54,8 @@ CASES = {
     "help": Case(SERVING, ("escape", "question_mark"), _shows(Help)),
     "palette": Case(SERVING, ("ctrl+p",), _shows(CommandPalette)),
     "quit": Case(STOPPED, ("q",), lambda it: it.app.return_code == 0 and not it.app.is_running),
+    "retry": Case(fake.unreachable(), ("1", "down", "down", "r"), _asked("retry mini2 reach")),
+    "edit_split": Case(SERVING, ("escape", "e"), _shows(SplitEditor)),
     "details": Case(STOPPED, ("1", "down", "enter"), _shows(HostDetails)),
     "follow": Case(SERVING, ("escape", "4", "f"), lambda it: not it.logs.lines.following),
     "one_rank": Case(SERVING, ("escape", "4", "n"), lambda it: it.logs.lines.view.filter.rank == 0),
@@ -139,7 +143,7 @@ async def test_while_one_verb_is_at_work_the_others_say_so() -> None:
         it.cluster.holding = True
         await it.press("p")
         await it.until(lambda: "provision" in it.cluster.asked)
-        await it.press("s", "r")
+        await it.press("s", "a")
         assert "start: provision is at work" in it.said
         assert "attach: provision is at work" in it.said
         assert it.cluster.asked == ["follow", "provision"]

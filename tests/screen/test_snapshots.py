@@ -66,6 +66,7 @@ class Scene(NamedTuple):
     records: Sequence[Recorded]
     keys: tuple[str, ...] = ()
     act: Act = _nothing
+    facts: bool = False
 
 
 SCENES = {
@@ -80,7 +81,10 @@ SCENES = {
     "hostile": Scene(fake.hostile(), ("escape", "1")),
     "help": Scene(fake.serving(), ("escape", "question_mark")),
     "palette": Scene(fake.serving(), act=_palette),
-    "details": Scene(fake.serving_busy(), ("escape", "1", "down", "enter")),
+    "details": Scene(fake.serving_busy(), ("escape", "1", "down", "enter"), facts=True),
+    "details_failed": Scene(fake.unreachable(), ("1", "down", "down", "enter")),
+    "split": Scene(fake.serving(), ("escape", "e", "right", "right", "tab", "right")),
+    "split_refused": Scene(fake.stopped(), ("e", "tab", *["shift+right"] * 2, "enter")),
     "confirm_stop": Scene(fake.serving(), ("escape", "x")),
     "log_filter": Scene(fake.rank_killed(), ("slash", *"link", "enter")),
     "paused_logs": Scene(fake.rank_killed(), act=_paused),
@@ -109,6 +113,7 @@ def _same(snap_compare: Any, scene: Scene, size: tuple[int, int]) -> bool:
 
     async def play(pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: drained(app))
+        cluster().facts = fake.FACTS if scene.facts else {}
         await pilot.press(*scene.keys)
         await scene.act(pilot, cluster())
         await wait_until(pilot, lambda: drained(app))

@@ -51,7 +51,7 @@ async def test_a_verb_at_work_is_named_in_the_header() -> None:
 
 async def test_attaching_again_ends_the_former_follower_first() -> None:
     async with opened(fake.serving()) as it:
-        await it.press("escape", "r")
+        await it.press("escape", "a")
         await it.until(lambda: it.cluster.asked.count("follow") == 2)
         assert it.cluster.followers == 1 and it.cluster.most_followers == 1
         await it.until(lambda: it.app.picture.attached)
@@ -62,7 +62,7 @@ async def test_when_the_agents_are_gone_the_header_says_so_and_what_to_press() -
         it.cluster.agents_end.set()
         await it.until(lambda: "NOT ATTACHED" in it.seen())
         await it.settle()
-        assert "press r to attach again" in it.seen()
+        assert "press a to attach again" in it.seen()
 
 
 async def test_a_leader_that_is_lost_is_said_and_cannot_be_asked() -> None:
@@ -75,7 +75,7 @@ async def test_a_leader_that_is_lost_is_said_and_cannot_be_asked() -> None:
         await it.until(lambda: "LEADER LOST" in it.seen())
         await it.settle()
         assert "✗ lost" in it.seen() and "the connection broke" in it.seen()
-        assert "press r to attach again" in it.seen()
+        assert "press a to attach again" in it.seen()
 
 
 # failures -----------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ async def test_attaching_that_failed_stays_until_it_is_tried_again() -> None:
     async with opened(prepare=refuse) as it:
         await it.until(lambda: "✗ rank 1 mini1: permission denied" in it.seen())
         del it.cluster.failures["follow"]
-        await it.press("r")
+        await it.press("a")
         await it.until(lambda: "permission denied" not in it.seen().splitlines()[1])
 
 

@@ -1,5 +1,6 @@
 """Pane 1: a row for each rank with where it stands, and under it what it does or why it failed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from textual import on
@@ -10,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import ListItem, ListView, Static
 
 from console.logs.text import safe_line, safe_text
-from console.screen.messages import DetailsAsked
+from console.screen.messages import DetailsAsked, RetryAsked
 from console.screen.panes.pane import Pane
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge, bar, fit, fit_name
@@ -73,6 +74,12 @@ class HostsPane(Pane):
         event.stop()
         self.post_message(DetailsAsked(event.index))
 
+    def do_details(self) -> None:
+        self.post_message(DetailsAsked(self.chosen))
+
+    def do_retry(self) -> None:
+        self.post_message(RetryAsked(self.chosen))
+
     def on_resize(self, event: Resize) -> None:
         if self._picture is not None:
             self.show(self._picture)
@@ -82,11 +89,12 @@ class HostsPane(Pane):
         width = self._list.scrollable_content_region.width
         if not width:
             return
-        self._head.update(Content.styled(head_line(width), DIM))
+        climbing = on_the_way(picture.state.hosts)
+        self._head.update(Content.styled(head_line(width, climbing), DIM))
         for item, host in zip(self._items, picture.state.hosts, strict=True):
             stage = picture.stage(host.rank)
             working = host.rank in picture.working
-            item.draw(host_row(host, stage, working, width), host_more(host, width - 2))
+            item.draw(host_row(host, stage, working, width, climbing), host_more(host, width - 2))
 
 
 class Columns(NamedTuple):
@@ -94,32 +102,46 @@ class Columns(NamedTuple):
 
     name: int
     steps: bool
+    rate: bool
     shares: bool
     way_up: bool
 
 
-def columns(width: int) -> Columns:
+def columns(width: int, climbing: bool = False) -> Columns:
+    """``climbing``: no rank has made a step; where it is narrow, the way up takes the counters' place."""
     name = 18 if width >= 90 else 14 if width >= 70 else 10
-    return Columns(name, steps=width >= 52, shares=width >= 90, way_up=width >= 70)
+    if width < 70 and climbing:
+        return Columns(name, steps=False, rate=False, shares=False, way_up=True)
+    return Columns(name, steps=width >= 52, rate=True, shares=width >= 90, way_up=width >= 70)
 
 
-def head_line(width: int) -> str:
-    name, steps, shares, ways = columns(width)
+def on_the_way(hosts: Sequence[HostView]) -> bool:
+    """Something is on its way up, or failed there, and no rank has made a step."""
+    return not any(host.count for host in hosts) and any(host.status != "waiting" for host in hosts)
+
+
+def head_line(width: int, climbing: bool = False) -> str:
+    name, steps, rate, shares, ways = columns(width, climbing)
     line = f"  {'host':<{name}} {'state':<{_STATE_WIDTH}} {'layers':<7}"
-    line += f"{'steps':>7} " if steps else " "
-    line += f"{'step/s':>7}"
+    line += f"{'steps':>7} " if steps else " " if rate else ""
+    line += f"{'step/s':>7}" if rate else ""
     return line + ("   busy   link" if shares else "") + ("  way up" if ways else "")
 
 
-def host_row(host: HostView, stage: Stage | None, working: bool, width: int) -> Content:
-    """One line: digit, name, state, layers (inclusive), step counter and rate."""
-    name, steps, shares, ways = columns(width)
+def host_row(
+    host: HostView, stage: Stage | None, working: bool, width: int, climbing: bool = False
+) -> Content:
+    """One line: digit, name, state, layers (inclusive), step counter and rate, or the way up."""
+    name, steps, rate, shares, ways = columns(width, climbing)
     state, style = host_state(host, working)
     layers = f"{stage.shard.start}..{stage.shard.end - 1}" if stage else "-"
     tail = f"{layers:<7}"
     if steps:
         tail += f"{host.steps if host.count else '-':>7} "
-    tail += f"{host.step_rate if working else 0.0:>7.1f}" if host.count else f"{'-':>7}"
+    elif rate:
+        tail += " "
+    if rate:
+        tail += f"{host.step_rate if working else 0.0:>7.1f}" if host.count else f"{'-':>7}"
     if shares and not host.count:
         tail += f"{'-':>7}{'-':>7}"
     elif shares:
@@ -160,13 +182,16 @@ def way_up(host: HostView) -> str:
 
 
 def host_more(host: HostView, width: int) -> Content:
-    """Why it failed and the remedy, in full; or what it does now, in one line; or nothing."""
+    """Why it failed and the remedy, in full; or what it does now and the command that runs; or nothing."""
     if host.failure is not None:
         cause = Content.styled(safe_text(host.failure.cause), BAD)
         if not host.failure.remedy:
             return cause
         return Content.assemble(cause, "\n", ("remedy: ", "bold"), safe_text(host.failure.remedy))
     if host.status == "active":
-        doing = " · ".join(part for part in (safe_line(host.detail), safe_line(host.command)) if part)
-        return Content.styled(fit(doing, width).rstrip(), DIM)
+        share = f"{host.progress:.0%}" if host.progress > 0 else ""
+        doing = "  ".join(part for part in (share, safe_line(host.detail)) if part)
+        command = f"$ {safe_line(host.command)}" if host.command else ""
+        lines = [Content.styled(fit(line, width).rstrip(), DIM) for line in (doing, command) if line]
+        return Content("\n").join(lines)
     return Content("")

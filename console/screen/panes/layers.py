@@ -4,9 +4,11 @@ from textual.color import Color
 from textual.content import Content
 from textual.style import Style
 
+from console.screen.actions import BY_ID
+from console.screen.panes.memory import used_of
 from console.screen.panes.pane import TextPane
 from console.screen.picture import Picture
-from console.screen.theme import DIM, INK, WORKING, badge, rank_color
+from console.screen.theme import BAD, DIM, INK, WORKING, badge, rank_color
 from console.state import HostView
 from ringcore.spec.plan import Stage
 
@@ -17,17 +19,25 @@ _BACK = Color.parse("#30343c")
 class LayersPane(TextPane):
     NAME = "layers"
 
+    def __init__(self) -> None:
+        super().__init__()
+        edit = BY_ID["edit_split"]
+        self.border_subtitle = Content(f"{edit.key} {edit.label}")
+
     def draw(self, picture: Picture, width: int) -> Content:
-        plan = picture.state.plan
+        plan = picture.plan
         if plan is None:
-            return Content.styled("No plan yet. d plans and deploys; s does all and starts the ring.", DIM)
-        self.set_title(f"{plan.stages[0].shard.total} layers")
+            return Content.styled(
+                "No plan yet. e makes one and edits it; d deploys one; s does all and starts.", DIM
+            )
+        expected = f"  {plan.tokens_per_second:.1f} tok/s expected" if plan.tokens_per_second else ""
+        self.set_title(f"{plan.stages[0].shard.total} layers{expected}")
         return draw_layers(picture, width)
 
 
 def draw_layers(picture: Picture, width: int) -> Content:
     """Cells in rows of a round number of layers, then the legend with each rank's layers (inclusive)."""
-    plan = picture.state.plan
+    plan = picture.plan
     assert plan is not None
     total = plan.stages[0].shard.total
     room = max(8, width - _GUTTER)
@@ -71,18 +81,22 @@ def _resident(host: HostView, stage: Stage, layer: int) -> bool:
 
 
 def _legend(picture: Picture, pipeline: tuple[Stage, ...], width: int) -> list[Content]:
-    """Entries beside each other while they fit."""
+    """Layers (inclusive), and need against ceiling; entries beside each other while they fit."""
     lines: list[Content] = []
     line = Content("")
     for stage in pipeline:
         working = stage.rank in picture.working
-        shard = stage.shard
+        shard, over = stage.shard, stage.free_bytes < 0
         entry = Content.assemble(
             (f"{WORKING} " if working else "  ", "bold"),
             badge(stage.rank),
             f" {stage.host} ",
             (f"{shard.start}..{shard.end - 1}", "bold" if working else ""),
-            (f" ({shard.count})  ", DIM),
+            (f" ({shard.count}) ", DIM),
+            (
+                f"{'! ' if over else ''}{used_of(stage.need_bytes, stage.ceiling_bytes)}  ",
+                BAD if over else "",
+            ),
         )
         if line.cell_length and line.cell_length + entry.cell_length > width + 2:
             lines.append(line)

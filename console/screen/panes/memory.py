@@ -22,7 +22,7 @@ class MemoryPane(TextPane):
 
     def draw(self, picture: Picture, width: int) -> Content:
         known = any(host.memory for host in picture.state.hosts)
-        if picture.state.plan is None and not known:
+        if picture.plan is None and not known:
             return Content.styled("Not known yet: a plan says what each rank will hold.", DIM)
         return Content("\n").join(
             [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
@@ -53,13 +53,13 @@ def _row(host: HostView, stage: Stage | None, width: int) -> Content:
     return Content.assemble(
         badge(host.rank),
         f" {fit_name(host.name, name_width)} [",
-        *_bar(sizes, ceiling, bar_width, dim=memory is None),
+        *memory_bar(sizes, ceiling, bar_width, dim=memory is None),
         "] ",
         (f"{'! ' if over else ''}{figures}", BAD if over else DIM if memory is None else "bold"),
     )
 
 
-def _bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
+def memory_bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
     """``width`` cells by cumulated share, so that rounding never adds up; anything above zero gets one."""
     segments: list[tuple[str, str]] = []
     total, filled = 0, 0

@@ -1,0 +1,151 @@
+"""Everything known of one host, over the panes: where it stands, facts, plan, what can and what was done.
+
+Follows the ring while it is open. Knows values only; its one key besides closing is the pane's own retry.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from msgspec import structs
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from console.logs.actions import KEPT, ActionLine
+from console.logs.text import safe_line, safe_text
+from console.screen.actions import BY_ID
+from console.screen.fact_lines import fact_lines
+from console.screen.messages import ActRequested
+from console.screen.panes.hosts import host_state
+from console.screen.panes.memory import memory_lines
+from console.screen.picture import Picture
+from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge
+from console.state import STEPS, HostView
+from ringcore.spec.facts import HostFacts
+
+_OFFERED = ("retry", "refresh", "provision", "deploy", "start", "stop")
+
+
+class HostDetails(ModalScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "close"),
+        Binding("r", "retry"),
+    ]
+
+    def __init__(self, rank: int, name: str) -> None:
+        super().__init__()
+        self.rank = rank
+        self._name = name
+        self._text = Static(markup=False)
+        self._drawn: Content | None = None
+        self._scroll = VerticalScroll(self._text, classes="dialog reading", can_focus=True)
+        self._scroll.border_title = Content(f"Rank {rank}  {safe_line(name)}")
+        self._scroll.border_subtitle = "r retry  end newest line  esc close"
+
+    def compose(self) -> ComposeResult:
+        yield self._scroll
+
+    def show(self, picture: Picture, facts: HostFacts | None, log: Sequence[ActionLine]) -> None:
+        """Draw what is known now; the reader's place in the text stays."""
+        content = details(picture, self.rank, facts, log)
+        if self._drawn is None or not content.is_same(self._drawn):
+            self._drawn = content
+            self._text.update(content)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_retry(self) -> None:
+        self.app.post_message(ActRequested("retry"))
+
+
+def details(picture: Picture, rank: int, facts: HostFacts | None, log: Sequence[ActionLine]) -> Content:
+    """The whole text. Pure."""
+    host = picture.state.hosts[rank]
+    parts: list[Content] = [_head(host, host.rank in picture.working)]
+    if host.failure is not None:
+        parts.append(Content.styled(f"failed     {safe_text(host.failure.cause)}", f"bold {BAD}"))
+        if host.failure.remedy:
+            parts.append(Content.assemble(("remedy     ", "bold"), safe_text(host.failure.remedy)))
+    parts += _rows(_standing(picture, host))
+    parts += _section("Facts", _rows(fact_lines(facts)) or [_quiet("not read yet: p, d or s reads them")])
+    parts += _section("Plan", _rows(_plan(picture, host)) or [_quiet("no plan yet: d or s makes one")])
+    parts += _section("What you can do", list(_offers(picture, rank)))
+    title = f"What was done  (the last {KEPT} lines)" if len(log) >= KEPT else "What was done"
+    parts += _section(title, [_line(line) for line in log] or [_quiet("nothing yet")])
+    return Content("\n").join(parts)
+
+
+def _head(host: HostView, working: bool) -> Content:
+    state, style = host_state(host, working)
+    return Content.assemble(badge(host.rank), f" {safe_line(host.name)}  ", (state, style))
+
+
+def way_up_words(host: HostView) -> str:
+    """``● reach  ▶ facts 40%  ○ provision`` ..."""
+    at = STEPS.index(host.step)
+    here = {"done": OK, "active": WORKING, "failed": FAILED, "waiting": WAITING}[host.status]
+    words: list[str] = []
+    for index, step in enumerate(STEPS):
+        glyph = OK if index < at else here if index == at else WAITING
+        share = f" {host.progress:.0%}" if index == at and host.status == "active" and host.progress else ""
+        words.append(f"{glyph} {step}{share}")
+    return "  ".join(words)
+
+
+def _standing(picture: Picture, host: HostView) -> list[tuple[str, str]]:
+    lines = [
+        ("way up", way_up_words(host)),
+        ("doing", host.detail),
+        ("command", host.command),
+        ("rank", f"{host.phase or 'not started'}" + (f", pid {host.pid}" if host.pid else "")),
+        ("computes", host.computes_with),
+    ]
+    if host.count is not None:
+        rate = f"{host.step_rate:.1f}/s, busy {host.busy_share:.0%}, link {host.link_share:.0%}"
+        lines.append(("steps", f"{host.steps:,}, last {rate}"))
+        lines.append(("tokens", f"{host.count.tokens:,}, steps in flight {host.count.in_flight}"))
+    lines.append(("journal", f"read up to event {host.last_seq:,}" if host.last_seq else ""))
+    return lines
+
+
+def _plan(picture: Picture, host: HostView) -> list[tuple[str, str]]:
+    stage = picture.stage(host.rank)
+    lines: list[tuple[str, str]] = []
+    if stage is not None:
+        shard = stage.shard
+        ends = ", embedding" * shard.is_first + ", norm and head" * shard.is_last
+        lines.append(("layers", f"{shard.start}..{shard.end - 1}, {shard.count} of {shard.total}{ends}"))
+    return lines + memory_lines(host, stage)
+
+
+def _offers(picture: Picture, rank: int) -> Iterator[Content]:
+    """Each action that concerns a host: its key and what it does, or why not now."""
+    for id in _OFFERED:
+        action = BY_ID[id]
+        reason = action.why_not(structs.replace(picture, chosen=rank))
+        key = (f"{action.key:<3}", f"{DIM} strike" if reason else "bold $text-accent")
+        yield Content.assemble(
+            key, f"{action.label:<10}", (safe_line(reason or action.help), DIM if reason else "")
+        )
+
+
+def _line(line: ActionLine) -> Content:
+    stamp = time.strftime("%H:%M:%S", time.localtime(line.time))
+    return Content.assemble((f"{stamp}  ", DIM), (line.text, BAD if line.bad else ""))
+
+
+def _section(title: str, lines: list[Content]) -> list[Content]:
+    return [Content(""), Content.styled(title, "bold"), *lines]
+
+
+def _quiet(text: str) -> Content:
+    return Content.styled(text, DIM)
+
+
+def _rows(lines: Sequence[tuple[str, str]]) -> list[Content]:
+    return [Content.assemble((f"{name:<10} ", DIM), safe_text(value)) for name, value in lines if value]
