@@ -305,13 +305,13 @@ class ConsoleApp(App[None]):
 
     @on(DetailsAsked)
     def _details_asked(self, message: DetailsAsked) -> None:
-        details = HostDetails(message.rank, self.state.hosts[message.rank].name)
+        details = HostDetails(self.state.hosts[message.rank].name)
         self._show_details(details, self.picture)
         self.push_screen(details)
 
     def _show_details(self, details: HostDetails, picture: Picture) -> None:
-        name = picture.state.hosts[details.rank].name
-        details.show(picture, self._cluster.facts.get(name), self._actions.lines(name))
+        facts = self._cluster.facts.get(details.host)
+        details.show(picture, facts, self._actions.lines(details.host))
 
     @on(RetryAsked)
     def _retry_asked(self, message: RetryAsked) -> None:

@@ -36,14 +36,13 @@ class HostDetails(ModalScreen[None]):
         Binding("r", "retry"),
     ]
 
-    def __init__(self, rank: int, name: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.rank = rank
-        self._name = name
+        self.host = name
         self._text = Static(markup=False)
         self._drawn: Content | None = None
         self._scroll = VerticalScroll(self._text, classes="dialog reading", can_focus=True)
-        self._scroll.border_title = Content(f"Rank {rank}  {safe_line(name)}")
+        self._scroll.border_title = Content(safe_line(name))
         self._scroll.border_subtitle = "r retry  end newest line  esc close"
 
     def compose(self) -> ComposeResult:
@@ -51,7 +50,7 @@ class HostDetails(ModalScreen[None]):
 
     def show(self, picture: Picture, facts: HostFacts | None, log: Sequence[ActionLine]) -> None:
         """Draw what is known now; the reader's place in the text stays."""
-        content = details(picture, self.rank, facts, log)
+        content = details(picture, self.host, facts, log)
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content
             self._text.update(content)
@@ -63,9 +62,9 @@ class HostDetails(ModalScreen[None]):
         self.app.post_message(ActRequested("retry"))
 
 
-def details(picture: Picture, rank: int, facts: HostFacts | None, log: Sequence[ActionLine]) -> Content:
+def details(picture: Picture, name: str, facts: HostFacts | None, log: Sequence[ActionLine]) -> Content:
     """The whole text. Pure."""
-    host = picture.state.hosts[rank]
+    host = next(host for host in picture.state.hosts if host.name == name)
     parts: list[Content] = [_head(host, host.rank in picture.working)]
     if host.failure is not None:
         parts.append(Content.styled(f"failed     {safe_text(host.failure.cause)}", f"bold {BAD}"))
@@ -74,7 +73,7 @@ def details(picture: Picture, rank: int, facts: HostFacts | None, log: Sequence[
     parts += _rows(_standing(picture, host))
     parts += _section("Facts", _rows(fact_lines(facts)) or [_quiet("not read yet: p, d or s reads them")])
     parts += _section("Plan", _rows(_plan(picture, host)) or [_quiet("no plan yet: d or s makes one")])
-    parts += _section("What you can do", list(_offers(picture, rank)))
+    parts += _section("What you can do", list(_offers(picture, host.rank)))
     title = f"What was done  (the last {KEPT} lines)" if len(log) >= KEPT else "What was done"
     parts += _section(title, [_line(line) for line in log] or [_quiet("nothing yet")])
     return Content("\n").join(parts)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from console.state import ClusterState
+from console.state import ClusterState, HostView
 from ringcore.spec.errors import Failure
 from ringcore.spec.plan import Plan, Stage
 
@@ -54,8 +54,13 @@ class Picture(Struct, frozen=True, kw_only=True):
         return self.failure or self.state.failure
 
     def stage(self, rank: int) -> Stage | None:
-        stages = self.plan.stages if self.plan else ()
-        return stages[rank] if rank < len(stages) else None
+        """Of the host with this rank. A plan that was not started may have the hosts in another order."""
+        name = self.state.hosts[rank].name
+        return next((stage for stage in self.plan.stages if stage.host == name), None) if self.plan else None
+
+    def host(self, stage: Stage) -> HostView | None:
+        """Whose stage it is; None where the profile has lost that host since."""
+        return next((host for host in self.state.hosts if host.name == stage.host), None)
 
 
 _VERB_WORDS = {

@@ -59,8 +59,7 @@ def draw_layers(picture: Picture, width: int) -> Content:
 
 def _cell(picture: Picture, stage: Stage, layer: int, size: int) -> tuple[str, Style]:
     """Solid: at work. Tinted: loaded. Bare: not there (yet). x: its rank failed."""
-    hosts = picture.state.hosts
-    host = hosts[stage.rank] if stage.rank < len(hosts) else None  # the profile may have lost a host since
+    host = picture.host(stage)
     color = rank_color(stage.rank)
     text = str(stage.rank).ljust(size)
     if host is None:
