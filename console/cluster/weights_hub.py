@@ -20,7 +20,7 @@ from console.cluster.host import Host
 from console.cluster.weights_progress import Progress, telling
 from console.ports import Emit
 from ringcore.checkpoint.survey import INDEX, Tensor, Unreadable, index_names, parse_header
-from ringcore.planning.share import units, units_of_stage
+from ringcore.planning.share import reads, units, units_of_stage
 from ringcore.spec.errors import PlanError, ProvisionError
 from ringcore.spec.plan import Stage
 
@@ -33,8 +33,6 @@ _FETCH_SECONDS = 24 * 3600.0
 _AT_ONCE = 8
 _FIRST_BYTES = 1 << 16  # most headers are shorter
 _MAX_HEADER = 100_000_000
-_RANK_FILES = ("config.json", "generation_config.json")
-_TOKENIZER_SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 
 
 class HubFile(Struct, frozen=True):
@@ -62,11 +60,7 @@ class HubModel(Struct, frozen=True, kw_only=True):
         having = units(self.config, self.tensors)
         names = units_of_stage(self.config, having, stage.shard)
         index = {tensor.name: self.places[tensor.name] for name in names for tensor in having[name]}
-        wanted = {*index.values()}
-        for name in self.files:
-            if name in _RANK_FILES or (stage.rank == 0 and name.endswith(_TOKENIZER_SUFFIXES)):
-                wanted.add(name)
-        wanted.discard(INDEX)
+        wanted = {*index.values(), *(name for name in self.files if reads(name, tokenizer=stage.rank == 0))}
         return {name: self.files[name] for name in sorted(wanted)}, index
 
 

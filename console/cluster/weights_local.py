@@ -11,14 +11,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from ringcore.checkpoint.survey import INDEX, Tensor, Unreadable, json_object, read_places, weight_files
-from ringcore.planning.share import units, units_of_stage
+from ringcore.checkpoint.survey import Tensor, Unreadable, json_object, read_places, weight_files
+from ringcore.planning.share import reads, units, units_of_stage
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
 
 BLOCK = 1 << 20
-_RANK_FILES = ("config.json", "generation_config.json")
-_TOKENIZER_SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _ALIGNED = 8  # data begins at a multiple, as the format asks
 
 
@@ -113,8 +111,7 @@ class LocalModel:
 
     def _plain_files(self, tokenizer: bool) -> Iterator[Piece]:
         for path in sorted(self.folder.iterdir()):
-            wanted = path.name in _RANK_FILES or (tokenizer and path.suffix in _TOKENIZER_SUFFIXES)
-            if wanted and path.name != INDEX and path.name[0] != "." and path.is_file():
+            if reads(path.name, tokenizer=tokenizer) and path.is_file():
                 yield Piece(path.name, b"", (Span(str(path), 0, path.stat().st_size),))
 
 

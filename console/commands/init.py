@@ -18,7 +18,8 @@ _RING_KEYS = ("backend", "order", "objective", "context", "sequences", "port")
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="what to write (NAME.toml)")
     parser.add_argument("--name", help="the ring's name")
-    parser.add_argument("--model", help='model folder on the hosts, or "demo" (the default with --local)')
+    parser.add_argument("--model", help='model folder, owner/name of the hub, or "demo" (default of --local)')
+    parser.add_argument("--weights", help="how hosts come by their layers: auto, path, push or hub")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--host",
@@ -73,6 +74,8 @@ def _from_flags(arguments: argparse.Namespace) -> dict[str, Any]:
         data["model"] = arguments.model
     elif arguments.local is not None:
         data["model"] = DEMO_MODEL
+    if arguments.weights is not None:
+        data["weights"] = arguments.weights
     ring = {key: getattr(arguments, key) for key in _RING_KEYS if getattr(arguments, key) is not None}
     if ring:
         data["ring"] = ring

@@ -5,7 +5,7 @@ Names of units name files on hosts, so they stay what they are. Pure; knows neit
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ringcore.checkpoint.survey import Tensor
+from ringcore.checkpoint.survey import INDEX, Tensor
 from ringcore.planning.architectures import module_of
 from ringcore.planning.config import Config, layer_count, text_part
 from ringcore.planning.parts import is_foreign, part_of
@@ -14,6 +14,8 @@ from ringcore.spec.shard import Shard
 
 # What names do not tell the place of is small where it exists, and loading may read it: every stage has it.
 ANYWHERE = "other"
+_RANK_FILES = ("config.json", "generation_config.json")
+_TOKENIZER_SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 
 
 def units(config: Config, tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
@@ -36,6 +38,13 @@ def units_of_stage(config: Config, having: Mapping[str, Sequence[Tensor]], shard
     if shard.is_last:
         wanted |= {"norm", "head"} | ({"embedding"} if tied else set())
     return tuple(name for name in having if name in wanted)
+
+
+def reads(name: str, *, tokenizer: bool) -> bool:
+    """Whether a host reads the file ``name`` beside the weights; with ``tokenizer``, as the leader's does."""
+    if name.startswith(".") or name == INDEX:
+        return False
+    return name in _RANK_FILES or (tokenizer and name.endswith(_TOKENIZER_SUFFIXES))
 
 
 def layer_unit(number: int) -> str:

@@ -287,3 +287,14 @@ def test_help_is_quick() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert spent < 0.5, "a quarter of a second on an idle machine"
+
+
+def test_weights_from_the_hub_are_written_and_a_way_that_does_not_fit_the_model_is_refused(
+    tmp_path: Path,
+) -> None:
+    host = ("--host", "mini1=op@mini1.local,192.168.5.1")
+    made = init(tmp_path, "--name", "t", "--model", "owner/toy", "--weights", "hub", *host)
+    assert made.returncode == 0, made.stderr
+    assert load_profile(tmp_path / "t.toml").weights == "hub"
+    refused = init(tmp_path, "two.toml", "--name", "t", "--model", "owner/toy", "--weights", "push", *host)
+    assert refused.returncode == 2 and "weights" in refused.stderr
