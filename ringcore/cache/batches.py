@@ -54,6 +54,13 @@ class Batches:
             self._take_apart(self._batch_of(slot))
         return self._alone[slot]
 
+    def find(self, slot: int) -> tuple[SequenceCache, int]:
+        """The cache that the sequence is in, as it is, and its row there."""
+        if slot in self._alone:
+            return self._alone[slot], 0
+        members = self._batch_of(slot)
+        return self._batches[members], members.index(slot)
+
     def several(self, slots: Slots) -> SequenceCache:
         """One cache of all ``slots``, rows in that order."""
         if slots not in self._batches:

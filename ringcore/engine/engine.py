@@ -7,10 +7,12 @@ messages for the gateway. It knows nothing of sockets, links or arrays.
 from collections import deque
 from collections.abc import Sequence as Items
 
-from ringcore.engine import logprobs, opening
+from ringcore.engine import logprobs, opening, prefix_steps
 from ringcore.engine.groups import Slots, regroup
 from ringcore.engine.limits import Limits, refusal
 from ringcore.engine.pace import Pace
+from ringcore.engine.prefix import PrefixIndex
+from ringcore.engine.prefix_steps import Aside
 from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.sequence import Flight, Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
@@ -38,6 +40,8 @@ class Engine:
         self._limits = limits
         self._queue: deque[Submit] = deque()
         self._running: list[Sequence] = []  # in order of arrival
+        self._prefix = PrefixIndex(limits.prefix_blocks, limits.prefix_root)
+        self._asides: deque[Aside] = deque()  # before any other step, in this order
         self._to_drop: deque[Sequence] = deque()
         self._flights: deque[Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
@@ -56,7 +60,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Nothing queued, running or on its way."""
-        return not (self._queue or self._running or self._to_drop or self._flights)
+        return not (self._queue or self._running or self._asides or self._to_drop or self._flights)
 
     def submit(self, request: Submit) -> list[EngineToGateway]:
         """Queue the request, or say with the numbers why not."""
@@ -116,6 +120,8 @@ class Engine:
         """The next step to put on the ring, already counted as in flight; None when none may go now."""
         if len(self._flights) >= self._limits.in_flight:
             return None, []
+        if self._asides:
+            return self._aside(), []
         if self._to_drop:
             sequence = self._to_drop.popleft()
             return self._put(Operation.DROP, None, (sequence,), (Row(sequence.slot),)), []
@@ -186,7 +192,7 @@ class Engine:
             prompts=()
             if self._paused or (self._held and answering)
             else tuple(
-                Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt))
+                Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt) - sequence.cached)
                 for sequence in self._running
                 if sequence.prompt_left
             ),
@@ -222,8 +228,9 @@ class Engine:
 
     def _open(self) -> Step:
         request = self._queue.popleft()
-        sequence = Sequence(request, self._free.popleft())
+        sequence = Sequence(request, self._free.popleft(), self._prefix.begin(request.prompt))
         self._running.append(sequence)
+        self._asides += prefix_steps.loading(sequence.slot, sequence.chain.places)
         payload = opening.encode(opening.make_opening(request))
         return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
 
@@ -231,9 +238,24 @@ class Engine:
         """The next request's OPEN fits on the wrap link beside what is in flight."""
         if not self._queue:
             return False
+        return self._fits(opening.most_bytes(self._queue[0]))
+
+    def _fits(self, payload_bytes: int) -> bool:
+        """On the wrap link, beside what is in flight."""
         used = sum(flight.prompt_tokens for flight in self._flights)
-        worth = _worth(opening.most_bytes(self._queue[0]))
-        return not used or used + worth <= self._limits.bounds.max_prompt_tokens
+        return not used or used + _worth(payload_bytes) <= self._limits.bounds.max_prompt_tokens
+
+    def _aside(self) -> Step | None:
+        aside = self._asides[0]
+        if not self._fits(len(aside.payload)):
+            return None
+        self._asides.popleft()
+        return self._put(aside.operation, None, (), aside.rows, payload=aside.payload)
+
+    def _keep(self, sequence: Sequence) -> None:
+        """Store what of the sequence is computed and not held yet."""
+        claim = self._prefix.extend(sequence.chain, sequence.known)
+        self._asides += prefix_steps.storing(sequence.slot, claim)
 
     def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
         by_slot = {sequence.slot: sequence for sequence in self._running}
@@ -265,9 +287,15 @@ class Engine:
         sequence.fed += count
         step = self._put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
         sequence.waited = step.number
-        return step, [Started(id=sequence.request.id)] if position == 0 else []
+        if sample:
+            self._keep(sequence)
+        if position > sequence.cached:
+            return step, []
+        return step, [Started(id=sequence.request.id, cached_tokens=sequence.cached)]
 
     def _drawn(self, sequence: Sequence, token: int, found: Logprobs | None) -> list[EngineToGateway]:
+        if token >= 0:
+            sequence.drawn.append(token)
         if token in sequence.stop_tokens:
             return self._end(sequence, "stop")
         if token < 0:
@@ -281,9 +309,12 @@ class Engine:
         return [message]
 
     def _end(self, sequence: Sequence, reason: FinishReason) -> list[EngineToGateway]:
-        """The sequence leaves; its drop goes before any other step. A cancel is answered later."""
+        """The sequence leaves; what it computed is kept, then its drop goes before any other step. A cancel
+        is answered later."""
         sequence.ended = reason
         self._running.remove(sequence)
+        self._keep(sequence)
+        self._prefix.end(sequence.chain)
         self._to_drop.append(sequence)
         if reason == "cancelled":
             return []

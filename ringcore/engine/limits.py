@@ -11,13 +11,16 @@ MAX_QUEUE = 64
 
 class Limits(Struct, frozen=True, kw_only=True):
     """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
-    the ring at once. ``queue``: requests that may wait for a slot."""
+    the ring at once. ``queue``: requests that may wait for a slot. ``prefix_blocks``: blocks that the prefix
+    cache may hold, ``prefix_root`` what their names hang on (`ringcore.engine.prefix`)."""
 
     context: int
     vocab_size: int
     bounds: Bounds
     in_flight: int
     queue: int = MAX_QUEUE
+    prefix_blocks: int = 0
+    prefix_root: bytes = b""
 
 
 def refusal(request: Submit, limits: Limits) -> str:

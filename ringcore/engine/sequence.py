@@ -2,18 +2,22 @@
 
 from msgspec import Struct
 
+from ringcore.engine.prefix import Chain
 from ringcore.engine.scheduler import Kind
 from ringcore.engine.step import NO_TOKEN, Step
 from ringcore.spec.engine import FinishReason, Submit
 
 
 class Sequence:
-    """A request in a slot. ``fed`` tokens are issued, ``answer`` counts those that came back."""
+    """A request in a slot. ``fed`` tokens are issued or were loaded with the blocks of ``chain``, ``answer``
+    counts those that came back; ``drawn`` has them, and the stop token."""
 
-    def __init__(self, request: Submit, slot: int) -> None:
+    def __init__(self, request: Submit, slot: int, chain: Chain) -> None:
         self.request = request
         self.slot = slot
-        self.fed = 0
+        self.chain = chain
+        self.cached = self.fed = chain.tokens
+        self.drawn: list[int] = []
         self.last_token = NO_TOKEN
         self.answer = 0
         self.decodes_in_flight = 0
@@ -25,6 +29,11 @@ class Sequence:
     @property
     def prompt_left(self) -> int:
         return max(0, len(self.request.prompt) - self.fed)
+
+    @property
+    def known(self) -> list[int]:
+        """The tokens that every stage has, or will have when the steps in flight have passed."""
+        return [*self.request.prompt, *self.drawn][: self.fed]
 
     @property
     def answering(self) -> bool:

@@ -16,6 +16,9 @@ class Operation(IntEnum):
     DROP = 3  # the slots of the rows are free, their caches go
     PARK = 4  # nothing will come: leave the receive, wait for the agent's wake
     STOP = 5  # end in order
+    STORE = 6  # blocks of the row's sequence go into places; payload: places and names
+    LOAD = 7  # the row's sequence begins with the blocks in places; payload: the places
+    FORGET = 8  # the blocks in places go; payload: the places
 
 
 class Row(Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from ringcore.cache import kinds
 from ringcore.spec.errors import RingError
 from ringcore.spec.shard import Shard
 
@@ -41,6 +42,11 @@ class Caches:
     def own(self) -> list[Any]:
         """The stage's empty caches."""
         return [self._whole[number] for number in self._own]
+
+    @property
+    def uncut(self) -> tuple[str, ...]:
+        """Classes among the whole model's caches, not only the stage's, that cannot be cut into blocks."""
+        return tuple(kinds.whole_only(self._whole))
 
     def seen_by_the_model(self, cache: Sequence[Any]) -> list[Any]:
         """One entry for each cache of the model, from the stage's own ``cache``.

@@ -36,6 +36,7 @@ class CutStage:
         self.vocab_size = vocab_size
         self.dtype = dtype
         self.merges = merges
+        self.uncut = caches.uncut
         self._model: Any = model
         self._passage = passage
         self._caches = caches

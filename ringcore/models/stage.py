@@ -20,6 +20,7 @@ class ModelStage(Protocol):
     vocab_size: int
     dtype: mx.Dtype  # of the hidden states between stages
     merges: bool  # whether sequences at different positions may be decoded in one call
+    uncut: tuple[str, ...]  # classes among the whole model's caches that cannot be cut into blocks of tokens
 
     @property
     def weight_bytes(self) -> int:

@@ -20,6 +20,7 @@ from ringcore.engine.door import Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.limits import Limits
+from ringcore.engine.prefix import root_name
 from ringcore.engine.scheduler import Bounds, chunks_in_flight
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
@@ -251,6 +252,8 @@ def _lead(
             rows=rows_per_step(Path(deployment.model_path), plan.sequences),
         ),
         in_flight=max_in_flight(stages),
+        prefix_blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
+        prefix_root=root_name(plan.revision, plan.dtype),
     )
     pipe: Pipe
     if link is None:
@@ -264,6 +267,16 @@ def _lead(
     leader.greet()
     control.phase("ready")
     leader.run()
+
+
+def _prefix_blocks(planned: int, stage: ModelStage, control: Control) -> int:
+    if planned and stage.uncut:
+        control.say(
+            f"prompts are not kept for later ones: {', '.join(stage.uncut)} of this model cannot be cut",
+            "WARNING",
+        )
+        return 0
+    return planned
 
 
 def _die(control: Control, failure: Failure, error: BaseException | None = None) -> NoReturn:

@@ -10,11 +10,13 @@ import mlx.core as mx
 from msgspec import structs
 
 from ringcore.cache.batches import Batches, can_merge
+from ringcore.cache.blocks import Blocks
 from ringcore.engine import logprobs, opening
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.sampler import Sampler
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.models.stage import ModelStage
+from ringcore.rank import prefix
 from ringcore.rank.link import Message
 from ringcore.spec.errors import RingError
 
@@ -42,6 +44,7 @@ class Executor:
         self._grammars = grammars
         self._slots: dict[int, _Slot] = {}
         self._caches = Batches()
+        self.blocks = Blocks()
         self._merges = stage.merges and can_merge(stage.make_cache())
         self.busy = 0.0
         self.tokens = 0
@@ -85,6 +88,8 @@ class Executor:
                 del self._slots[row.slot]
                 self._caches.drop(row.slot)
             mx.clear_cache()
+        elif step.operation in prefix.OPERATIONS:
+            self._prefix(step)
         if self._stage.shard.is_last:
             step = structs.replace(step, payload=b"")
         return step, []
@@ -99,6 +104,13 @@ class Executor:
             constraint = self._grammars.constraint(asked.grammar, asked.stops)
         self._slots[slot] = _Slot(Sampler(asked, constraint))
         self._caches.open(slot, self._stage.make_cache())
+
+    def _prefix(self, step: Step) -> None:
+        for row in step.rows:
+            slot = self._slot(row, step)
+            if step.operation is Operation.LOAD:
+                slot.position += row.count
+        prefix.perform(step, self._caches, self.blocks)
 
     def _run(self, message: Message) -> list[mx.array]:
         rows = message.step.rows
@@ -156,7 +168,8 @@ class Executor:
                 f"step {step.number} ({step.operation.name}) names slot {row.slot}, which is not open",
                 "start the ring again",
             )
-        if step.operation is Operation.RUN and slot.position != row.position:
+        goes_on = step.operation in (Operation.RUN, Operation.LOAD)
+        if goes_on and slot.position != row.position:
             raise RingError(
                 f"step {step.number} runs slot {row.slot} from position {row.position}, "
                 f"its cache here is at {slot.position}",

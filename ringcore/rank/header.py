@@ -42,9 +42,12 @@ class Payload(IntEnum):
 _FITTING = {  # payloads that an operation may have, beside none
     Operation.RUN: (Payload.IDS, Payload.HIDDEN, Payload.LOGPROBS),
     Operation.OPEN: (Payload.BYTES,),
+    Operation.STORE: (Payload.BYTES,),
+    Operation.LOAD: (Payload.BYTES,),
+    Operation.FORGET: (Payload.BYTES,),
 }
 _LOOSE = (Payload.BYTES, Payload.LOGPROBS)  # of any length
-_WITHOUT_ROWS = (Operation.PARK, Operation.STOP)
+_WITHOUT_ROWS = (Operation.PARK, Operation.STOP, Operation.FORGET)
 DTYPES = {"float32": (1, 4), "float16": (2, 2), "bfloat16": (3, 2)}  # name -> code, bytes
 
 

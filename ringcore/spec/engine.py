@@ -84,9 +84,11 @@ class Ready(_Message, frozen=True, tag="ready"):
 
 
 class Started(_Message, frozen=True, tag="started"):
-    """The first prefill chunk of this request went onto the ring."""
+    """The first prefill chunk of this request went onto the ring. ``cached_tokens`` of its prompt need not be
+    computed: the ring had kept them."""
 
     id: str
+    cached_tokens: int = 0
 
 
 class Token(_Message, frozen=True, tag="token"):

@@ -31,10 +31,11 @@ class Stage(Struct, frozen=True, kw_only=True):
     speed_source: str = ""
     link_seconds: float = 0.0
     seconds: float = 0.0
+    prefix_bytes: int = 0  # this rank's part of the plan's ``prefix_blocks``
 
     @property
     def need_bytes(self) -> int:
-        return self.weight_bytes + self.kv_bytes + self.workspace_bytes
+        return self.weight_bytes + self.kv_bytes + self.workspace_bytes + self.prefix_bytes
 
     @property
     def free_bytes(self) -> int:
@@ -43,7 +44,8 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 class Plan(Struct, frozen=True, kw_only=True):
     """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`. ``step_tokens``: of a
-    chunk at most so many while answers run, 0 where their pace decides.
+    chunk at most so many while answers run, 0 where their pace decides. ``prefix_blocks``: blocks of
+    earlier sequences that every rank has room for.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
@@ -59,6 +61,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     sequences: int
     prefill_chunk: int
     stages: tuple[Stage, ...]
+    prefix_blocks: int = 0
     explanation: tuple[str, ...] = ()
     step_tokens: int = 0
     tokens_per_second: float = 0.0

@@ -42,7 +42,7 @@ class FakeStage:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
         self.hidden_size, self.vocab_size, self.dtype = HIDDEN, VOCABULARY, mx.float32
-        self.merges = True
+        self.merges, self.uncut = True, ("SumCache",)
         key = mx.random.key(1)
         self._embedding = mx.random.normal((VOCABULARY, HIDDEN), key=key)
         self._head = mx.random.normal((HIDDEN, VOCABULARY), key=mx.random.key(2))

@@ -1,0 +1,151 @@
+"""Which beginnings of earlier sequences the ring holds, by blocks of tokens: the leader's index. Pure.
+
+A block is `BLOCK_TOKENS` tokens with all that came before them: its name is a hash over the name of the
+block before it and its own tokens, and the first of a chain hangs on a root that says which model's they
+are. Every held block has a *place*, a number under which each rank keeps the KV of its own layers. The
+index says what goes where; steps carry it around the ring in order, so all ranks hold the same blocks.
+
+A held block's parent is held: whoever uses a block uses all before it, and these count as used later, so
+that the least recently used block is always the end of a chain. Reads no clock and knows no arrays.
+"""
+
+import hashlib
+import struct
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from msgspec import Struct
+
+BLOCK_TOKENS = 64
+NAME_BYTES = 16
+
+
+class Chain:
+    """The blocks of one running sequence: names of all that are complete, places of those that are held, the
+    first ones of the sequence. What is in a chain stays until `PrefixIndex.end`."""
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self.places: list[int] = []
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the held blocks."""
+        return BLOCK_TOKENS * len(self.places)
+
+
+class Claim(Struct, frozen=True):
+    """Blocks to be stored. ``first`` is the number of the first in its sequence."""
+
+    first: int = 0
+    places: tuple[int, ...] = ()
+    names: tuple[bytes, ...] = ()
+
+
+class Counts(Struct):
+    """Since the ring started. ``asked`` counts sequences, ``hits`` those that found something."""
+
+    asked: int = 0
+    hits: int = 0
+    reused_tokens: int = 0
+    stored: int = 0
+    evicted: int = 0
+
+
+def root_name(*facts: str) -> bytes:
+    """What the first blocks hang on: equal facts (model, dtype, ...) make equal blocks of equal tokens."""
+    return hashlib.blake2b("\0".join(facts).encode(), digest_size=NAME_BYTES).digest()
+
+
+class PrefixIndex:
+    """``places``: how many blocks there may be; with 0 nothing is ever found or stored."""
+
+    def __init__(self, places: int, root: bytes = b"") -> None:
+        self._root = root
+        self._free = deque(range(places))
+        self._held: OrderedDict[bytes, int] = OrderedDict()  # name -> place, least recently used first
+        self._users: dict[bytes, int] = {}  # chains that a block is in
+        self.places = places
+        self.counts = Counts()
+
+    @property
+    def held(self) -> int:
+        """Blocks that are held."""
+        return len(self._held)
+
+    def begin(self, prompt: Sequence[int]) -> Chain:
+        """The longest held beginning of ``prompt`` that leaves a token to compute, kept until `end`."""
+        chain = Chain()
+        if not self.places:
+            return chain
+        self._name(chain, prompt, (len(prompt) - 1) // BLOCK_TOKENS)
+        self._keep_held(chain)
+        self._use(chain)
+        self.counts.asked += 1
+        self.counts.hits += bool(chain.places)
+        self.counts.reused_tokens += chain.tokens
+        return chain
+
+    def extend(self, chain: Chain, tokens: Sequence[int]) -> Claim:
+        """Places for the complete blocks of ``tokens``, which begin with those of ``chain``; what is not held
+        yet must be stored in them. Blocks that no chain has make room, least recently used first; where
+        too few do, the last blocks get no place."""
+        if not self.places:
+            return Claim()
+        self._name(chain, tokens, len(tokens) // BLOCK_TOKENS)
+        self._keep_held(chain)
+        first = len(chain.places)
+        names = chain.names[first:]
+        self._evict(len(names) - len(self._free))
+        names = names[: len(self._free)]
+        places = tuple(self._free.popleft() for _ in names)
+        for name, place in zip(names, places, strict=True):
+            self._held[name] = place
+            self._users[name] = 1
+        chain.places += places
+        self._use(chain)
+        self.counts.stored += len(places)
+        return Claim(first, places, tuple(names))
+
+    def end(self, chain: Chain) -> None:
+        """The sequence is over: its blocks may make room for others from now on."""
+        for name in chain.names[: len(chain.places)]:
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name]
+        chain.places = []
+
+    def forget(self, count: int) -> tuple[int, ...]:
+        """Up to ``count`` blocks that no chain has go, least recently used first; their places."""
+        return self._evict(count)
+
+    def _name(self, chain: Chain, tokens: Sequence[int], blocks: int) -> None:
+        for number in range(len(chain.names), blocks):
+            before = chain.names[-1] if chain.names else self._root
+            own = tokens[BLOCK_TOKENS * number : BLOCK_TOKENS * (number + 1)]
+            packed = struct.pack(f"<{BLOCK_TOKENS}i", *own)
+            chain.names.append(hashlib.blake2b(before + packed, digest_size=NAME_BYTES).digest())
+
+    def _keep_held(self, chain: Chain) -> None:
+        for name in chain.names[len(chain.places) :]:
+            place = self._held.get(name)
+            if place is None:
+                return
+            chain.places.append(place)
+            self._users[name] = self._users.get(name, 0) + 1
+
+    def _use(self, chain: Chain) -> None:
+        for name in reversed(chain.names[: len(chain.places)]):
+            self._held.move_to_end(name)
+
+    def _evict(self, count: int) -> tuple[int, ...]:
+        free = (name for name in self._held if name not in self._users)
+        places = self._drop(list(islice(free, max(0, count))))
+        self.counts.evicted += len(places)
+        return places
+
+    def _drop(self, names: Iterable[bytes]) -> tuple[int, ...]:
+        places = tuple(self._held.pop(name) for name in names)
+        self._free.extend(places)
+        return places

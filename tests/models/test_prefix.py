@@ -1,0 +1,109 @@
+"""What a hit gives is what computing gives: for every verified architecture whose caches can be cut, in any
+number of stages, alone and among others."""
+
+from pathlib import Path
+
+import pytest
+
+from ringcore.engine.prefix import BLOCK_TOKENS
+from ringcore.engine.step import Operation
+from ringcore.planning import architectures
+from ringcore.planning.config import words
+from tests.models.configs.common import VOCABULARY
+from tests.models.in_process import InProcess
+from tests.models.running import load
+from tests.models.small import build
+
+LAYERS = 5
+ANSWER = 24
+SOME = ("llama", "qwen3_moe", "deepseek_v3", "gpt_neox")
+# Of layers that keep a window or a state of all tokens, no run of tokens can be taken out.
+UNCUT = words(
+    """
+    afmoe baichuan_m1 bailing_hybrid bailing_moe_linear bailing_moe_v3 cohere2 exaone4 exaone_moe falcon_h1
+    gear gemma3 gemma3_text gemma4 gemma4_text gpt_oss granitemoehybrid jamba kimi_linear laguna lfm2 lfm2-vl
+    lfm2_moe llama4 longcat_flash_ngram mamba mamba2 mellum mimo_v2_flash ministral3 muse_glimmer nemotron_h
+    olmo3 olmo_hybrid plamo2 plamo3 qwen3_5 qwen3_5_moe qwen3_next recurrent_gemma rwkv7 spark2_5 step3p5
+    """
+)
+
+
+def prompt(length: int, seed: int = 0) -> list[int]:
+    return [(37 * i * (seed + 1) + 11 * seed + i * i) % VOCABULARY for i in range(length)]
+
+
+def a_conversation_agrees(folder: Path, bounds: tuple[int, ...]) -> None:
+    """A prompt, the same again, another end of it, and the next turn after an answer."""
+    stages = load(folder, *bounds)
+    cold, warm = InProcess(stages), InProcess(stages, prefix_blocks=64)
+    first = prompt(2 * BLOCK_TOKENS + 20)
+    turns = [first, first, [*first[: BLOCK_TOKENS + 9], *prompt(30, 3)]]
+    cached = [0, 2 * BLOCK_TOKENS, BLOCK_TOKENS]
+    for number, turn in enumerate(turns):
+        assert warm.answer(str(number), turn, ANSWER) == cold.answer(str(number), turn, ANSWER), number
+        assert warm.cached(str(number)) == cached[number]
+    long = warm.answer("long", first, 2 * BLOCK_TOKENS)
+    assert long == cold.answer("long", first, 2 * BLOCK_TOKENS)
+    following = [*first, *long, *prompt(10, 5)]
+    assert warm.answer("next", following, ANSWER) == cold.answer("next", following, ANSWER)
+    held = (len(first) + len(long) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+    assert warm.cached("next") == held
+    assert all(executor.blocks.nbytes > 0 for executor in warm.executors)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_hit_answers_as_without_it(name: str, tmp_path: Path) -> None:
+    a_conversation_agrees(build(name, tmp_path / "model"), (0, 2, LAYERS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VERIFIED)
+def test_a_hit_answers_as_without_it_in_every_architecture(name: str, tmp_path: Path) -> None:
+    folder = build(name, tmp_path / "model")
+    (stage,) = load(folder, 0, LAYERS)
+    assert bool(stage.uncut) == (name in UNCUT), stage.uncut
+    if not stage.uncut:
+        a_conversation_agrees(folder, (0, LAYERS))
+        a_conversation_agrees(folder, (0, 1, 3, LAYERS))
+
+
+def test_sequences_that_decode_together_are_kept_and_begin_with_blocks_as_alone(tmp_path: Path) -> None:
+    stages = load(build("llama", tmp_path / "model"), 0, 2, LAYERS)
+    cold, warm = InProcess(stages), InProcess(stages, prefix_blocks=64)
+    shared = prompt(BLOCK_TOKENS + 30)
+    for time in ("first", "again"):
+        for number in range(4):
+            warm.submit(f"{time}{number}", [*shared, *prompt(10 * number, number)], BLOCK_TOKENS + number)
+        warm.run()
+    for number in range(4):
+        tokens = [*shared, *prompt(10 * number, number)]
+        expected = cold.answer(str(number), tokens, BLOCK_TOKENS + number)
+        assert warm.tokens(f"first{number}") == warm.tokens(f"again{number}") == expected
+        following = [*tokens, *expected, 7]
+        assert warm.answer(f"then{number}", following, 8) == cold.answer(f"then{number}", following, 8)
+        assert warm.cached(f"then{number}") == 2 * BLOCK_TOKENS
+    together = [step for step in warm.steps if step.operation is Operation.RUN and len(step.rows) > 1]
+    assert together
+
+
+def test_a_full_cache_makes_room_and_still_answers_right(tmp_path: Path) -> None:
+    stages = load(build("llama", tmp_path / "model"), 0, 2, LAYERS)
+    cold, warm = InProcess(stages), InProcess(stages, prefix_blocks=3)
+    for number in range(9):
+        tokens = prompt(2 * BLOCK_TOKENS + 5, number % 3)
+        assert warm.answer(str(number), tokens, 8) == cold.answer(str(number), tokens, 8)
+        assert [len(executor.blocks) for executor in warm.executors] == [min(3, 2 * number + 2)] * 2
+    assert warm.executors[0].blocks.evicted > 0
+
+
+def test_a_cancelled_sequence_leaves_what_it_computed(tmp_path: Path) -> None:
+    stages = load(build("llama", tmp_path / "model"), 0, 2, LAYERS)
+    warm, cold = InProcess(stages, prefix_blocks=8), InProcess(stages)
+    tokens = prompt(4 * BLOCK_TOKENS)
+    warm.submit("a", tokens, 50)
+    while warm.computed() < 3 * BLOCK_TOKENS:
+        warm.turn()
+    warm.engine.cancel("a")
+    warm.run()
+    assert warm.answer("b", tokens, 8) == cold.answer("b", tokens, 8)
+    assert 2 * BLOCK_TOKENS <= warm.cached("b") < 4 * BLOCK_TOKENS
