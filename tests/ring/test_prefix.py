@@ -15,7 +15,7 @@ from tests.models.small import VOCABULARY, build
 from tests.ring.harness import REAL, Ring
 from tests.ring.test_greedy import measured
 
-ANSWER = 32
+ANSWER = 16
 LETTER = "Dear operator, three machines hold this model together, and each keeps the keys of its own layers. "
 
 
@@ -47,24 +47,30 @@ def test_a_small_ring_answers_from_blocks_as_mlx_lm_does(
         assert ring.quit() == [0] * len(counts)
 
 
+@pytest.fixture(scope="module")
+def prompts(demo_model_path: Path) -> list[list[int]]:
+    tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
+    questions = ("What does each machine keep?", "Say it in one word:")
+    return [list(tokenizer.encode(LETTER * 6 + question).ids) for question in questions]
+
+
+@pytest.fixture(scope="module")
+def expected(demo_model_path: Path, prompts: list[list[int]]) -> list[list[int]]:
+    model, _ = load_model(demo_model_path)
+    model.set_dtype(mx.float32)
+    return [
+        [int(token) for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER)]
+        for prompt in prompts
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "order"), [([30], "reverse"), ([14, 16], "reverse"), ([10, 11, 9], "forward")]
 )
 def test_the_real_model_answers_from_blocks_as_mlx_lm_does(
-    counts: list[int], order: str, demo_model_path: Path
+    counts: list[int], order: str, demo_model_path: Path, prompts: list[list[int]], expected: list[list[int]]
 ) -> None:
-    tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
-    prompts = [
-        list(tokenizer.encode(LETTER * 12 + question).ids)
-        for question in ("What does each machine keep?", "Say it in one word:")
-    ]
-    model, _ = load_model(demo_model_path)
-    model.set_dtype(mx.float32)
-    expected = [
-        [int(token) for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER)]
-        for prompt in prompts
-    ]
     plan = measured(counts, order, demo_model_path, prefix_blocks=32, prefill_chunk=64)
     with Ring(plan, module=REAL, model=demo_model_path) as ring:
         for name in ("a", "b"):  # computed, then from blocks
@@ -74,5 +80,5 @@ def test_the_real_model_answers_from_blocks_as_mlx_lm_does(
                 ring.finished(f"{name}{number}", 120)
                 assert ring.tokens(f"{name}{number}") == expected[number]
         for number, prompt in enumerate(prompts):
-            assert cached(ring, f"b{number}") == (len(prompt) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+            assert cached(ring, f"b{number}") == (len(prompt) - 1) // BLOCK_TOKENS * BLOCK_TOKENS > 0
         assert ring.quit() == [0] * len(counts)
