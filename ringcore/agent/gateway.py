@@ -8,7 +8,7 @@ from ringcore.agent.journal import Journal
 from ringcore.spec.control import ChildToAgent, Fatal, GatewayReady, Say
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, RingError
-from ringcore.spec.events import Level, LogLine, RequestChanged
+from ringcore.spec.events import Level, LogLine, MemoryUsed, RequestChanged, StepCount
 
 QUIT_SECONDS = 4.0  # streams get 2 s to hear that the ring is going
 
@@ -32,6 +32,7 @@ class Gateway:
         self._changed = changed
         self._failed = failed
         self._requests: set[str] = set()
+        self._told: dict[tuple[type, int], StepCount | MemoryUsed] = {}
         self._fatal: Failure | None = None
         self._ending = False
 
@@ -56,6 +57,12 @@ class Gateway:
             cause = f"the gateway ended with status {status} and no last word"
             self._failed(self._fatal or self._failure(cause, "read gateway.log in the run folder"))
 
+    def tell(self, event: StepCount | MemoryUsed) -> None:
+        """What a rank said of itself; a gateway that is not up yet hears the last of each when it is."""
+        self._told[type(event), event.rank] = event
+        if self.url and self.child is not None:
+            self.child.tell(event)
+
     async def end(self) -> None:
         self._ending = True
         if self.child is not None:
@@ -72,6 +79,8 @@ class Gateway:
                 self._changed()
             case GatewayReady():
                 self.url = message.url
+                for event in tuple(self._told.values()):
+                    self.tell(event)
                 self._changed()
             case Say():
                 self._print(message.level, message.text)

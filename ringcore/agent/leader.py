@@ -28,7 +28,15 @@ from ringcore.agent.supervisor import Supervisor
 from ringcore.spec.control import MAX_LINE
 from ringcore.spec.deployment import Member
 from ringcore.spec.errors import Failure, RingError
-from ringcore.spec.events import Level, LogLine, MemoryPressure, RankChanged, RingChanged, StepCount
+from ringcore.spec.events import (
+    Level,
+    LogLine,
+    MemoryPressure,
+    MemoryUsed,
+    RankChanged,
+    RingChanged,
+    StepCount,
+)
 
 _FAREWELL_SECONDS = 5.0  # for members to end their ranks
 
@@ -158,7 +166,11 @@ class Leader:
         task.add_done_callback(self._tasks.discard)
 
     # what happens here ---------------------------------------------------------------------------
-    def _said(self, event: RankChanged | StepCount | MemoryPressure) -> None:
+    def _said(self, event: RankChanged | StepCount | MemoryUsed | MemoryPressure) -> None:
+        if isinstance(event, StepCount | MemoryUsed):
+            self._gateway.tell(event)
+        if isinstance(event, MemoryUsed):
+            return
         if isinstance(event, MemoryPressure):
             self._supervisor.press(event)
             return

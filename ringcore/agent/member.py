@@ -24,7 +24,7 @@ from ringcore.agent.role import Host
 from ringcore.agent.supervisor import Supervisor
 from ringcore.spec.control import MAX_LINE
 from ringcore.spec.errors import Failure, RingError
-from ringcore.spec.events import LogLine, MemoryPressure, RankChanged, StepCount
+from ringcore.spec.events import LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
 
 _RETRY_SECONDS = 0.25
 
@@ -137,7 +137,7 @@ class Member:
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def _said(self, event: RankChanged | StepCount | MemoryPressure) -> None:
+    def _said(self, event: RankChanged | StepCount | MemoryUsed | MemoryPressure) -> None:
         if self._link is not None:
             self._link.send(RankSaid(event=event))
 

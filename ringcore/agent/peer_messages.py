@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ringcore.spec.errors import Failure
-from ringcore.spec.events import MemoryPressure, RankChanged, StepCount
+from ringcore.spec.events import MemoryPressure, MemoryUsed, RankChanged, StepCount
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -31,7 +31,7 @@ class Present(_Message, frozen=True, tag="present"):
 class RankSaid(_Message, frozen=True, tag="said"):
     """What the member's rank told its agent of its phase, its steps or its memory."""
 
-    event: RankChanged | StepCount | MemoryPressure
+    event: RankChanged | StepCount | MemoryUsed | MemoryPressure
 
 
 class RankFailed(_Message, frozen=True, tag="failed"):

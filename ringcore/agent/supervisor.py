@@ -23,7 +23,7 @@ from ringcore.spec.events import Level, LogLine, MemoryPressure, MemoryUsed, Ran
 
 WATCH_SECONDS = 1.0
 QUIT_SECONDS = 3.0  # a rank ends itself 1 s after Quit, whatever it waits for
-Report = Callable[[RankChanged | StepCount | MemoryPressure], None]
+Report = Callable[[RankChanged | StepCount | MemoryUsed | MemoryPressure], None]
 
 
 class Supervisor:
@@ -112,11 +112,9 @@ class Supervisor:
     # what the rank does --------------------------------------------------------------------------
     def _hear(self, message: ChildToAgent) -> None:
         match message:
-            case RankChanged() | StepCount() | MemoryPressure():
+            case RankChanged() | StepCount() | MemoryUsed() | MemoryPressure():
                 self._journal.append(message)
                 self._said(message)
-            case MemoryUsed():
-                self._journal.append(message)
             case Say():
                 self._print(message.level, message.text)
             case Fatal():

@@ -13,16 +13,18 @@ import msgspec
 
 from ringcore.spec.control import MAX_LINE, ChildToAgent, Quit, Say, agent_to_child, line
 from ringcore.spec.deployment import ENGINE_SOCKET
-from ringcore.spec.events import Level
+from ringcore.spec.events import Level, MemoryUsed, StepCount
 
 Report = Callable[[ChildToAgent], None]
 
 
 class Control:
-    """``quit`` is set when the agent asks for an orderly end. A lost agent ends the process at once."""
+    """``quit`` is set when the agent asks for an orderly end; ``on_rank`` gets what it tells of the ranks. A
+    lost agent ends the process at once."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.quit = asyncio.Event()
+        self.on_rank: Callable[[StepCount | MemoryUsed], None] = lambda _event: None
         self._writer = writer
         self._task = asyncio.create_task(self._read(reader), name="control")
 
@@ -61,6 +63,8 @@ class Control:
                     continue
                 if isinstance(message, Quit):
                     self.quit.set()
+                elif isinstance(message, StepCount | MemoryUsed):
+                    self.on_rank(message)
         # No agent means that nobody can stop or watch this process: leave nothing behind.
         with contextlib.suppress(OSError):
             os.unlink(ENGINE_SOCKET)  # noqa: PTH108

@@ -13,6 +13,8 @@ from msgspec import Struct
 from ringcore.gateway.control import Report
 from ringcore.gateway.engine import Engine, RequestMessage
 from ringcore.gateway.errors import unavailable
+from ringcore.gateway.metrics import Metrics
+from ringcore.gateway.pulse import Pulse
 from ringcore.spec.control import Say
 from ringcore.spec.engine import Cancel, Finished, Refused, Sampling, Started, Submit, Token
 from ringcore.spec.events import RequestChanged
@@ -38,6 +40,7 @@ class Request:
         self.prompt_tokens = prompt_tokens
         self.answered = asyncio.Event()  # rank 0 said something of it
         self.failed: Refused | Lost | None = None
+        self.started = False
         self.left = False  # nobody waits for it any more
         self.received = 0  # tokens
         self.queue: asyncio.Queue[Arrival] = asyncio.Queue()
@@ -52,11 +55,13 @@ class Request:
         finally:
             waiter.cancel()
 
-    def count(self) -> None:
-        self._last = time.monotonic()
+    def count(self) -> float:
+        """A token came: seconds since the one before, or since the request was made."""
+        before, self._last = self._last or self._began, time.monotonic()
         if not self.received:
             self._first = self._last
         self.received += 1
+        return self._last - before
 
     def due(self) -> bool:
         """It is time to tell how it goes: at the first token, then every `REPORT_SECONDS`."""
@@ -80,8 +85,12 @@ class Request:
 class Ledger:
     """All requests that rank 0 has not finished."""
 
-    def __init__(self, engine: Engine, report: Report) -> None:
+    def __init__(self, engine: Engine, report: Report, metrics: Metrics, pulse: Pulse) -> None:
         self._engine = engine
+        self._metrics = metrics
+        self._pulse = pulse
+        pulse.waiting = lambda: len(self._requests)
+        metrics.queue = self._queue
         self._report = report
         self._requests: dict[str, Request] = {}
         engine.on_message = self._take
@@ -94,6 +103,9 @@ class Ledger:
         if self._engine.ready is None:
             raise unavailable(self._engine.reason)
         request = Request(uuid.uuid4().hex, len(prompt))
+        if not self._requests:
+            self._pulse.moved()
+        self._metrics.submitted(len(prompt))
         self._requests[request.id] = request
         self._engine.send(
             Submit(
@@ -113,6 +125,7 @@ class Ledger:
         if request.left or request.id not in self._requests:
             return
         request.left = True
+        self._metrics.ended("done" if answered else "cancelled")
         self._engine.send(Cancel(id=request.id))
         self._report(request.event("done" if answered else "cancelled"))
 
@@ -123,8 +136,11 @@ class Ledger:
         if isinstance(message, Token) and message.index != request.received:
             raise ValueError(f"token {message.index} of a request came where {request.received} was due")
         request.answered.set()
+        self._pulse.moved()
         if isinstance(message, Token):
-            request.count()
+            self._metrics.token(request.count(), first=request.received == 1)
+        elif isinstance(message, Started):
+            request.started = True
         elif isinstance(message, Refused):
             request.failed = message
         if isinstance(message, Finished | Refused):
@@ -138,10 +154,16 @@ class Ledger:
             if request.due():
                 self._report(request.event("running"))
         elif isinstance(message, Refused) or message.reason == "cancelled":
+            self._metrics.ended("refused" if isinstance(message, Refused) else "failed")
             self._report(request.event("failed"))
         else:
+            self._metrics.ended("done")
             self._report(request.event("done"))
         request.queue.put_nowait(message)
+
+    def _queue(self) -> tuple[int, int]:
+        running = sum(request.started for request in self._requests.values())
+        return len(self._requests) - running, running
 
     def _fail_all(self, reason: str) -> None:
         requests, self._requests = self._requests, {}
@@ -153,5 +175,6 @@ class Ledger:
             request.failed = Lost(reason)
             request.answered.set()
             if not request.left:
+                self._metrics.ended("failed")
                 self._report(request.event("failed"))
                 request.queue.put_nowait(request.failed)

@@ -18,6 +18,8 @@ from ringcore.gateway.control import Control
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.generate import Generator
 from ringcore.gateway.ledger import Ledger
+from ringcore.gateway.metrics import Metrics
+from ringcore.gateway.pulse import Pulse
 from ringcore.gateway.text import Text
 from ringcore.spec.control import GatewayReady
 from ringcore.spec.deployment import API_KEY_FILE, ENGINE_SOCKET, Deployment
@@ -37,13 +39,18 @@ async def serve(deployment: Deployment, control: Control) -> None:
     try:
         # First the door, then the furniture: rank 0 may come while the tokenizer is still loading.
         await engine.listen()
-        ledger = Ledger(engine, control.report)
+        pulse = Pulse()
+        metrics = Metrics(pulse)
+        control.on_rank = pulse.heard
+        ledger = Ledger(engine, control.report, metrics, pulse)
         text = await asyncio.to_thread(Text.load, Path(deployment.model_path))
         app = make_app(
             deployment.model_name,
             engine,
             Generator(engine, ledger, text),
             control,
+            metrics,
+            pulse,
             key=key,
             origins=deployment.api_origins,
         )

@@ -69,7 +69,8 @@ class GatewayReady(_Message, frozen=True, tag="gateway_ready"):
     url: str
 
 
-AgentToChild = Join | Wake | Pressure | Quit
+# Steps and memory of every rank go to the gateway, which answers for the ring's health.
+AgentToChild = Join | Wake | Pressure | Quit | StepCount | MemoryUsed
 ChildToAgent = (
     RankChanged
     | StepCount
