@@ -1,6 +1,6 @@
 """The HTTP routes: bodies in, answers, streams or errors out. Knows nothing of sockets or processes."""
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,11 +15,13 @@ from starlette.routing import Route
 from ringcore.gateway import chat, completions
 from ringcore.gateway.access import Access
 from ringcore.gateway.choices import Choices
+from ringcore.gateway.condition import Counted, check_model, condition_routes
 from ringcore.gateway.control import Control
 from ringcore.gateway.conversations import Conversations
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, answer_fault
 from ringcore.gateway.generate import Generator
+from ringcore.gateway.metrics import Metrics
 from ringcore.gateway.parameters import (
     MAX_BODY_BYTES,
     ChatParameters,
@@ -27,6 +29,7 @@ from ringcore.gateway.parameters import (
     CompletionParameters,
     parse,
 )
+from ringcore.gateway.pulse import Pulse
 from ringcore.gateway.sse import EventStream, until_disconnect
 
 _P = TypeVar("_P", bound=Common)
@@ -35,6 +38,7 @@ _Start = Callable[[Generator, _P], Awaitable[_C]]
 _Whole = Callable[[_C, str], Coroutine[Any, Any, dict[str, Any]]]
 _Stream = Callable[[_C, str, bool], AsyncGenerator[Mapping[str, Any]]]
 _CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
+BODY_SECONDS = 60.0
 
 
 def make_app(
@@ -42,6 +46,8 @@ def make_app(
     engine: Engine,
     generator: Generator,
     control: Control,
+    metrics: Metrics,
+    pulse: Pulse,
     *,
     key: str = "",
     origins: Sequence[str] = (),
@@ -49,18 +55,54 @@ def make_app(
     """``model`` is the name that answers carry. ``key`` and ``origins``: see `Access`."""
     conversations = Conversations()
     chats = chat.ChatEndpoint(conversations)
-    entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
 
-    async def health(_request: Request) -> Response:
-        ready = engine.ready
-        body: dict[str, Any] = {"live": True, "ready": ready is not None, "model": model}
-        if ready is None:
-            return JSONResponse({**body, "status": "unavailable", "reason": engine.reason}, status_code=503)
-        return JSONResponse({**body, "status": "ok", "epoch": ready.epoch, "context": ready.context})
+    def generation(kind: type[_P], start: _Start[_P, _C], whole: _Whole[_C], stream: _Stream[_C]) -> Any:
+        async def endpoint(request: Request) -> Response:
+            parameters = parse(await _body(request), kind)
+            check_model(parameters.model, model)
+            answer = await start(generator, parameters)
+            if parameters.stream:
+                return EventStream(answer, stream(answer, model, parameters.include_usage))
+            async with answer:
+                body = await until_disconnect(request.receive, whole(answer, model))
+            return Response(status_code=_CLIENT_LEFT) if body is None else JSONResponse(body)
 
-    async def live(_request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return endpoint
 
+    async def embeddings(_request: Request) -> Response:
+        message = "embeddings are not offered: this ring serves a model that writes text"
+        raise ApiFault(501, message, code="not_offered")
+
+    async def broken(_request: Request, error: Exception) -> Response:
+        control.say("ERROR", f"a request failed in the gateway: {type(error).__name__}: {error}")
+        fault = ApiFault(500, "the gateway failed on this request; its log says why", kind="server_error")
+        response = fault.response()
+        response.headers["connection"] = "close"  # uvicorn closes it now: nobody may ask again on it
+        return response
+
+    routes = [
+        Route("/v1/chat/completions",
+              generation(ChatParameters, chats.start, chat.whole, chat.stream), methods=["POST"]),
+        Route("/v1/completions",
+              generation(CompletionParameters, completions.start, completions.whole, completions.stream),
+              methods=["POST"]),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
+        *_conversation_routes(conversations),
+        *condition_routes(model, engine, metrics, pulse, keyed=bool(key)),
+    ]  # fmt: skip
+    paths = frozenset(route.path for route in routes)
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(Counted, metrics=metrics, paths=paths),
+            *_cors(origins),
+            Middleware(Access, key=key, origins=origins),
+        ],
+        exception_handlers={ApiFault: answer_fault, HTTPException: _answer_http, Exception: broken},
+    )
+
+
+def _conversation_routes(conversations: Conversations) -> list[Route]:
     async def held(_request: Request) -> Response:
         data = [
             {"id": name, "object": "conversation", "messages": len(one.messages), "tokens": one.tokens,
@@ -75,55 +117,10 @@ def make_app(
             raise ApiFault(404, f"there is no conversation {name!r:.140}", code="conversation_not_found")
         return JSONResponse({"id": name, "object": "conversation.deleted", "deleted": True})
 
-    async def embeddings(_request: Request) -> Response:
-        message = "embeddings are not offered: this ring serves a model that writes text"
-        raise ApiFault(501, message, code="not_offered")
-
-    async def models(_request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [entry]})
-
-    async def one_model(request: Request) -> Response:
-        _check_model(request.path_params["name"], model)
-        return JSONResponse(entry)
-
-    def generation(kind: type[_P], start: _Start[_P, _C], whole: _Whole[_C], stream: _Stream[_C]) -> Any:
-        async def endpoint(request: Request) -> Response:
-            parameters = parse(await _body(request), kind)
-            _check_model(parameters.model, model)
-            answer = await start(generator, parameters)
-            if parameters.stream:
-                return EventStream(answer, stream(answer, model, parameters.include_usage))
-            async with answer:
-                body = await until_disconnect(request.receive, whole(answer, model))
-            return Response(status_code=_CLIENT_LEFT) if body is None else JSONResponse(body)
-
-        return endpoint
-
-    async def broken(_request: Request, error: Exception) -> Response:
-        control.say("ERROR", f"a request failed in the gateway: {type(error).__name__}: {error}")
-        fault = ApiFault(500, "the gateway failed on this request; its log says why", kind="server_error")
-        response = fault.response()
-        response.headers["connection"] = "close"  # uvicorn closes it now: nobody may ask again on it
-        return response
-
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions",
-                  generation(ChatParameters, chats.start, chat.whole, chat.stream), methods=["POST"]),
-            Route("/v1/completions",
-                  generation(CompletionParameters, completions.start, completions.whole, completions.stream),
-                  methods=["POST"]),
-            Route("/v1/conversations", held),
-            Route("/v1/conversations/{name}", forget, methods=["DELETE"]),
-            Route("/v1/embeddings", embeddings, methods=["POST"]),
-            Route("/v1/models", models),
-            Route("/v1/models/{name:path}", one_model),
-            Route("/health", health),
-            Route("/health/live", live),
-        ],
-        middleware=[*_cors(origins), Middleware(Access, key=key, origins=origins)],
-        exception_handlers={ApiFault: answer_fault, HTTPException: _answer_http, Exception: broken},
-    )  # fmt: skip
+    return [
+        Route("/v1/conversations", held),
+        Route("/v1/conversations/{name}", forget, methods=["DELETE"]),
+    ]
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:
@@ -140,23 +137,19 @@ async def _body(request: Request) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise ApiFault(413, f"the body is larger than {MAX_BODY_BYTES} bytes", code="body_too_large")
-            parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    message = f"the body is larger than {MAX_BODY_BYTES} bytes"
+                    raise ApiFault(413, message, code="body_too_large")
+                parts.append(part)
     except ClientDisconnect as gone:
         raise ApiFault(_CLIENT_LEFT, "the client left") from gone
+    except TimeoutError as late:
+        message = f"the body did not come within {BODY_SECONDS:.0f} s"
+        raise ApiFault(408, message, code="body_too_slow") from late
     return b"".join(parts)
-
-
-def _check_model(asked: str, model: str) -> None:
-    """The name, or its last part, in any case; none at all means this one."""
-    known = {model.casefold(), model.rstrip("/").rpartition("/")[2].casefold(), ""}
-    if asked.casefold() not in known:
-        raise ApiFault(
-            404, f"this ring serves {model!r}, not {asked!r:.200}", param="model", code="model_not_found"
-        )
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

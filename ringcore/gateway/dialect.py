@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
+# What marks are made of. A model with none of these has none, and needs no table of all models to say so.
+_HINTS = ("think", "channel", "<|open|>", "tool", "TOOL", "function", "call")
 _PACKAGE = "ringcore_mlx_lm"
 
 
@@ -61,6 +63,11 @@ def _call(parsed: Any) -> Call:
 
 def dialect_of(tokenizer: Any) -> Dialect:
     """``tokenizer`` is one of transformers'."""
+    template: Any = tokenizer.chat_template
+    words = template if isinstance(template, str) else json.dumps(template)
+    words += "".join(str(added.content) for added in tokenizer.added_tokens_decoder.values())
+    if not any(hint in words for hint in _HINTS) and "tool_parser_type" not in tokenizer.init_kwargs:
+        return Dialect()
     known: Any = _module("tokenizer_utils")
     start, end, *_ = known._infer_thinking(tokenizer)
     noise = tuple(known._infer_structural_markers(tokenizer))

@@ -31,7 +31,7 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``developer`` is another word for ``system``. ``tool_calls`` and ``reasoning_content`` are an
-    assistant's, ``tool_call_id`` is a tool's."""
+    assistant's, ``tool_call_id`` and ``name`` are a tool's."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
@@ -56,6 +56,12 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for field in ("tool_calls", "reasoning_content"):
             if getattr(self, field) is not None and not speaks:
                 raise invalid(f"{at}.{field}: only an assistant has that", param=f"{at}.{field}")
+        if self.name is not None and self.role != "tool":
+            raise invalid(
+                f"{at}.name is not supported by this server",
+                param=f"{at}.name",
+                code="unsupported_parameter",
+            )
         if self.tool_call_id is not None and self.role != "tool":
             raise invalid(f"{at}.tool_call_id: only a tool has that", param=f"{at}.tool_call_id")
 

@@ -39,7 +39,7 @@ from ringcore.spec.engine import (
     encoder,
     gateway_to_engine,
 )
-from ringcore.spec.events import RequestChanged
+from ringcore.spec.events import MemoryUsed, RequestChanged, StepCount
 from tests.ring.harness import REPOSITORY, free_ports, make_plan
 
 MODEL = "tests/small-model"
@@ -114,6 +114,10 @@ class GatewayProcess:
         self.wait(lambda m: isinstance(m, GatewayReady | Fatal), "GatewayReady")
         assert self.said(GatewayReady), self.said(Fatal)
         return self
+
+    def tell(self, *events: StepCount | MemoryUsed) -> None:
+        """What ranks say, as the agent passes it on."""
+        self._control.sendall(b"".join(line(event) for event in events))
 
     def quit(self) -> None:
         self._control.sendall(line(Quit()))

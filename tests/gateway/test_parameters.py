@@ -45,7 +45,9 @@ def test_fields_that_ask_for_nothing_are_accepted() -> None:
         top_logprobs=None, tools=[],
         response_format={"type": "text"}, tool_choice="none", store=False, user="me",
     )  # fmt: skip
-    assert asked == msgspec.structs.replace(chat(), user="me")
+    assert (asked.schema, asked.offered, asked.must_call) == (None, [], False)
+    named = {"user": "", "response_format": None, "tool_choice": None}
+    assert msgspec.structs.replace(asked, **named) == chat()
 
 
 def test_whole_numbers_are_good_for_floats_and_true_is_no_number() -> None:
