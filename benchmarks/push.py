@@ -130,10 +130,13 @@ async def _measure(asked: argparse.Namespace) -> int:
     def pushing(cipher: str, streams: int) -> Contender:
         return lambda: _push(SshHost(_options(), connections[cipher]), pieces, streams, folder)
 
-    contenders: dict[str, Contender] = {"scp": lambda: _scp(folder, copies)}
-    for cipher in CIPHERS:
-        for streams in asked.streams.split(","):
-            contenders[f"push, {streams} streams, {cipher.partition('@')[0]}"] = pushing(cipher, int(streams))
+    contenders: dict[str, Contender] = {
+        "scp": lambda: _scp(folder, copies),
+        "scp, aes128-gcm": lambda: _scp(folder, copies, "-c", CIPHERS[1]),
+        "push, 2 streams, chacha20-poly1305": pushing(CIPHERS[0], 2),
+    }
+    for streams in asked.streams.split(","):
+        contenders[f"push, {streams} streams, aes128-gcm"] = pushing(CIPHERS[1], int(streams))
     contenders["asyncssh sftp, 128 requests at once"] = lambda: _sftp(connections[CIPHERS[1]], copies, share)
     values: dict[str, list[float]] = {name: [] for name in contenders}
     sent: dict[str, int] = {}
@@ -168,7 +171,7 @@ async def _push(host: SshHost, pieces: tuple[Piece, ...], streams: int, folder: 
     return sent
 
 
-async def _scp(folder: Path, copies: Path) -> int:
+async def _scp(folder: Path, copies: Path, *more: str) -> int:
     options = (
         "IdentitiesOnly=yes",
         f"IdentityFile={folder / 'key'}",
@@ -176,7 +179,7 @@ async def _scp(folder: Path, copies: Path) -> int:
     )
     words = [word for option in options for word in ("-o", option)]
     process = await asyncio.create_subprocess_exec(
-        "scp", "-q", "-r", "-F", "none", *words, str(copies), f"op-first@{THERE}:into"
+        "scp", "-q", "-r", "-F", "none", *more, *words, str(copies), f"op-first@{THERE}:into"
     )
     if await process.wait():
         raise SystemExit("scp failed")
