@@ -1,7 +1,10 @@
 """Writes one run's plan, secret and launcher on a host, and starts its agent there."""
 
+import time
+
 import msgspec
 
+from console.cluster.hold import operator_name
 from console.cluster.host import Host
 from console.cluster.provision import Prepared
 from console.cluster.remote import LAUNCHER, launch, launcher_script
@@ -46,6 +49,8 @@ def deployments(
             api_tls_cert=profile.api.tls_cert,
             api_tls_key=profile.api.tls_key,
             allow_unverified=profile.ring.allow_unverified,
+            operator=operator_name(),
+            made_at=time.time(),
         )
         for rank, path in enumerate(model_paths)
     )

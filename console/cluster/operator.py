@@ -9,7 +9,7 @@ import os
 import secrets
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from msgspec import structs
@@ -19,6 +19,7 @@ from console.cluster.actions import Told
 from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import gather_facts
+from console.cluster.hold import Hold, deployed_by, hold, operator_name
 from console.cluster.host import Host
 from console.cluster.links import Note, notes
 from console.cluster.links_probe import probe
@@ -73,12 +74,15 @@ class Operator:
         self.setup = Setup()
         self.confirm: Confirm = refuse
         self.speeds: Speeds | None = None
+        self.take_over = False  # from an operator who is at work
         self._connector = connector
         self._emit = emit
         self._make_model = make_model
         self._wheelhouse = wheelhouse
         self._environment = environment
         self._hosts: dict[str, Host] = {}
+        self._hold: Hold | None = None
+        self._unreached: list[MlxringError] = []
         self._prepared: dict[str, Prepared] = {}
         self._paths: dict[str, str] = {}
         self._weights = weights
@@ -89,10 +93,7 @@ class Operator:
 
     async def check(self) -> tuple[HostFacts, ...]:
         """Reach every host and read its facts; changes nothing. Those that answered are in ``facts``."""
-        problems = await self._reach_those_that_answer()
-        problems += await self._each("facts", self._read_facts)
-        _raise_first(problems)
-        return tuple(self.facts[options.name] for options in self.profile.hosts)
+        return await self._know(await self._reach_those_that_answer())
 
     async def measure(self) -> dict[str, Measured]:
         """How fast each host proves to be now, by name; remembered for later plans where it counts."""
@@ -128,9 +129,10 @@ class Operator:
         return await self._make_plan()
 
     async def provision(self) -> None:
-        await self.check()
-        preparation = self._preparation()
-        await self._prepare(preparation, await preparation.look(list(self._hosts.values())))
+        async with self._at_work() as problems:
+            await self._know(problems)
+            preparation = self._preparation()
+            await self._prepare(preparation, await preparation.look(list(self._hosts.values())))
 
     async def intended(self) -> dict[str, tuple[Told, ...]]:
         """By host, what `provision` would do there; changes nothing."""
@@ -153,57 +155,61 @@ class Operator:
             await self._read_facts(host)
         if failed in ("reach", "facts"):
             return
-        preparation = self._preparation()
-        problems = await preparation.look([host])
-        problems += await preparation.agree(refuse if problems else self.confirm)
-        prepared, more = await preparation.do()
-        self._prepared |= prepared
-        _raise_first(problems + more)
-        if failed == "weights":
-            await self._place_again(host)
+        async with self._held([host]):
+            preparation = self._preparation()
+            problems = await preparation.look([host])
+            problems += await preparation.agree(refuse if problems else self.confirm)
+            prepared, more = await preparation.do()
+            self._prepared |= prepared
+            _raise_first(problems + more)
+            if failed == "weights":
+                await self._place_again(host)
 
     async def deploy(self) -> Plan:
-        await self.check()
-        agreed = await self._make_way()
-        self._tell_notes()
-        plan = await self._make_plan()
-        await self._probe(seated(self.profile, plan))
-        preparation = self._preparation()
-        problems = await preparation.look(list(self._hosts.values()))
-        if not agreed:
-            problems += await preparation.agree(refuse if problems else self.confirm)
-        await self._prepare(preparation, problems)
-        await self._place(plan)
-        await self._deploy(plan, preparation)
-        return plan
+        async with self._at_work() as problems:
+            await self._know(problems)
+            agreed = await self._make_way()
+            self._tell_notes()
+            plan = await self._make_plan()
+            await self._probe(seated(self.profile, plan))
+            preparation = self._preparation()
+            problems = await preparation.look(list(self._hosts.values()))
+            if not agreed:
+                problems += await preparation.agree(refuse if problems else self.confirm)
+            await self._prepare(preparation, problems)
+            await self._place(plan)
+            await self._deploy(plan, preparation)
+            return plan
 
     async def start(self) -> None:
-        plan = await self.deploy()
-        hosts = [self._hosts[stage.host] for stage in plan.stages]
-        try:
-            _raise_first(await self._each("start", lambda host: start_agent(host, self.profile.name), hosts))
+        async with self._at_work():
+            plan = await self.deploy()
+            hosts = [self._hosts[stage.host] for stage in plan.stages]
+            async with self._or_clear_away():
+                problems = await self._each("start", lambda host: start_agent(host, self.profile.name), hosts)
+                _raise_first(problems)
+        async with self._or_clear_away():  # it runs: whoever comes now is told by that
             await self._watch.serving(hosts)
-        except BaseException:
-            await asyncio.shield(self._clear_away())
-            raise
 
     async def stop(self) -> None:
-        problems = await self._reach_those_that_answer()
-        self._watch.leave()
-        for host in self._hosts.values():  # the leader first: it ends the others in order
-            try:
-                await self._watch.stop(host)
-            except TimeoutError:
-                continue  # what hangs is reaped below
-            except MlxringError as error:
-                problems.append(error)
-        problems += await self._over_hosts(lambda host: reap(host, self.profile.name))
-        _raise_first(problems)
+        async with self._at_work() as problems:
+            await self._see_that_it_may_end()
+            self._watch.leave()
+            for host in self._hosts.values():  # the leader first: it ends the others in order
+                try:
+                    await self._watch.stop(host)
+                except TimeoutError:
+                    continue  # what hangs is reaped below
+                except MlxringError as error:
+                    problems.append(error)
+            problems += await self._over_hosts(lambda host: reap(host, self.profile.name))
+            _raise_first(problems)
 
     async def purge(self) -> None:
         """Stop, then remove everything of ours on every host."""
-        await self.stop()
-        _raise_first(await self._over_hosts(purge_home))
+        async with self._at_work():
+            await self.stop()
+            _raise_first(await self._over_hosts(purge_home))
 
     async def replay(self) -> bool:
         """Emit what every host's journal holds now. True while the leader's agent runs.
@@ -270,6 +276,56 @@ class Operator:
         order = [options.name for options in self.profile.hosts]
         self._hosts = dict(sorted(self._hosts.items(), key=lambda item: order.index(item[0])))
 
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncGenerator[list[MlxringError], None]:
+        """Reach the hosts and keep other operators from changing them meanwhile; what could not be reached.
+        A verb that is part of another has that one's hold."""
+        if self._hold is None:
+            self._unreached = await self._reach_those_that_answer()
+        async with self._held(list(self._hosts.values())):
+            yield list(self._unreached)
+
+    @asynccontextmanager
+    async def _held(self, hosts: Sequence[Host]) -> AsyncGenerator[None, None]:
+        if self._hold is not None:
+            yield
+            return
+        async with hold(hosts, self.profile.name, take=self.take_over) as self._hold:
+            try:
+                yield
+            finally:
+                self._hold = None
+
+    @asynccontextmanager
+    async def _or_clear_away(self) -> AsyncGenerator[None, None]:
+        """When what is done within fails, nothing of the ring stays running."""
+        try:
+            yield
+        except BaseException:
+            await asyncio.shield(self._clear_away())
+            raise
+
+    async def _know(self, problems: list[MlxringError]) -> tuple[HostFacts, ...]:
+        problems += await self._each("facts", self._read_facts)
+        _raise_first(problems)
+        return tuple(self.facts[options.name] for options in self.profile.hosts)
+
+    async def _see_that_it_may_end(self) -> None:
+        """A ring that somebody else runs is not ended by mistake."""
+        running = self._hold.running if self._hold is not None else set[str]()
+        host = next((host for name, host in self._hosts.items() if name in running), None)
+        if host is None:
+            return
+        holder = await deployed_by(host, self.profile.name)
+        if holder is None or holder.who == operator_name() or self.take_over:
+            return
+        if not await self.confirm(f"{holder} started the ring {self.profile.name}. End it?"):
+            raise RingError(
+                f"the ring {self.profile.name} was started by another operator: {holder}",
+                "watch it with `mlxring PROFILE`; to end it all the same: `mlxring down PROFILE --yes`",
+                host=host.options.name,
+            )
+
     async def _over_hosts(
         self, act: Callable[[Host], Awaitable[object]], hosts: Sequence[Host] | None = None
     ) -> list[MlxringError]:
@@ -314,8 +370,9 @@ class Operator:
             return True
         name, version = next(iter(other.items()), (running[0].options.name, None))
         if version is None:
+            holder = await deployed_by(running[0], ring)
             raise RingError(
-                f"the ring {ring} already runs here",
+                f"the ring {ring} already runs here{f'; started by {holder}' if holder else ''}",
                 "open it with `mlxring PROFILE`, or end it with `mlxring down PROFILE`",
                 host=name,
             )

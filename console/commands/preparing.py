@@ -18,8 +18,9 @@ def set_up(session: Session, arguments: argparse.Namespace) -> None:
     """As the command line says."""
     session.operator.setup = Setup(offline=arguments.offline)
     if getattr(arguments, "yes", False):
-        session.operator.confirm = _yes
+        session.operator.confirm = yes_to_all
 
 
-async def _yes(question: str) -> bool:
+async def yes_to_all(question: str) -> bool:
+    """The answer of an operator who has said so beforehand."""
     return True

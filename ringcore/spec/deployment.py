@@ -36,7 +36,7 @@ class Member(Struct, frozen=True, kw_only=True):
 class Deployment(Struct, frozen=True, kw_only=True):
     """One host's copy; the copies differ in ``rank`` and ``model_path`` only.
 
-    ``run_id`` is new for each `up`. ``control_port`` is where the leader's agent listens, on the
+    ``run_id`` is new for each `up`; ``operator`` (user@machine) made it at ``made_at``, in Unix seconds. ``control_port`` is where the leader's agent listens, on the
     leader's ``address``. ``model_path`` is a folder with ``config.json`` and safetensors.
     """
 
@@ -56,6 +56,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     api_tls_cert: str = ""  # ``~`` is the leader's home
     api_tls_key: str = ""
     allow_unverified: bool = False  # as the profile says
+    operator: str = ""
+    made_at: float = 0.0
 
     @property
     def me(self) -> Member:
