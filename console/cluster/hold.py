@@ -1,8 +1,8 @@
 """Who is at work on a ring: one operator at a time changes a host, the second is told who the first is.
 
-A hold is a file beside the host's home folder, ``~/.mlxring-hold-<ring>``, kept by a process that ends with
-the SSH connection. Where the connection went without a word, nobody touches the file any more, and after two
-minutes it counts no longer. Knows nothing of what is done meanwhile.
+A hold is a file ``~/.mlxring-hold-<ring>``, kept by a process that ends with the SSH connection. It counts no
+longer when that process is gone, or when nobody has touched it for two minutes because the connection went
+without a word. Knows nothing of what is done meanwhile.
 """
 
 import asyncio
@@ -30,8 +30,9 @@ _ANSWER_SECONDS = 15.0
 _NO_LIMIT = 0.0
 
 # $1 ring, $2 id of this hold, $3 who, $4 "take" to take it from another, $5 home. Answers "held", or
-# "taken <id> <since> <now> <who>" and ends; then "runs" when the ring's agent runs here; then "."; later "lost".
+# "taken <id> <since> <now> <who>" and ends; then "runs" when the ring's agent runs, "."; later "lost".
 # A hard link is made or is not, whoever else tries. A profile may name one machine twice: the id is the same.
+# The file: id, pid, machine (homes may be shared by several), since when, who.
 _HOLD = (
     EXPAND
     + rf"""
@@ -41,28 +42,30 @@ lock=$place/.mlxring-hold-$1
 [ -d "$place" ] && [ -w "$place" ] || lock=/tmp/.mlxring-hold-$(id -u)-$1
 new=$lock.$2.$$
 trap 'rm -f -- "$new"' EXIT
-printf '%s %s %s\n' "$2" "$(date +%s)" "$3" > "$new" || exit 1
-holder() {{ read -r id since who < "$lock"; }} 2>/dev/null
+printf '%s %s %s %s %s\n' "$2" "$$" "$(uname -n)" "$(date +%s)" "$3" > "$new" || exit 1
+holder() {{ id= pid= node= since= who=; read -r id pid node since who < "$lock"; }} 2>/dev/null
+stale() {{
+  {{ [ "$node" = "$(uname -n)" ] && ! kill -0 "$pid" 2>/dev/null; }} ||
+  [ -n "$(find "$lock" -prune -mmin +1 2>/dev/null)" ]
+}}
 mine=1
 if ! ln -- "$new" "$lock" 2>/dev/null; then
-  id= since= who=
   holder
   if [ "$id" = "$2" ]; then mine=
-  elif [ "$4" = take ] || [ -n "$(find "$lock" -prune -mmin +1 2>/dev/null)" ]; then mv -f -- "$new" "$lock"
-  elif [ -n "$id" ]; then echo "taken $id $since $(date +%s) $who"; exit 0
+  elif [ -n "$id" ] && [ "$4" != take ] && ! stale; then echo "taken $id $since $(date +%s) $who"; exit 0
   else mv -f -- "$new" "$lock"; fi
 fi
 rm -f -- "$new"
 echo held
 run="$(expand "$5")/runs/$1"
-if read -r pid rest < "$run/{PID_FILE}" && kill -0 "$pid"; then echo runs; fi 2>/dev/null
+if read -r agent rest < "$run/{PID_FILE}" && kill -0 "$agent"; then echo runs; fi 2>/dev/null
 echo .
 while read -r beat; do
-  id=; holder
+  holder
   [ "$id" = "$2" ] || {{ echo lost; exit 0; }}
   touch -- "$lock"
 done
-id=; holder
+holder
 [ -n "$mine" ] && [ "$id" = "$2" ] && rm -f -- "$lock"
 exit 0
 """

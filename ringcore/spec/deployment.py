@@ -36,8 +36,9 @@ class Member(Struct, frozen=True, kw_only=True):
 class Deployment(Struct, frozen=True, kw_only=True):
     """One host's copy; the copies differ in ``rank`` and ``model_path`` only.
 
-    ``run_id`` is new for each `up`; ``operator`` (user@machine) made it at ``made_at``, in Unix seconds. ``control_port`` is where the leader's agent listens, on the
-    leader's ``address``. ``model_path`` is a folder with ``config.json`` and safetensors.
+    ``run_id`` is new for each `up`; ``operator`` (user@machine) made it at ``made_at``, in Unix seconds.
+    ``control_port`` is where the leader's agent listens, on the leader's ``address``. ``model_path`` is a
+    folder with ``config.json`` and safetensors.
     """
 
     ring: str
