@@ -5,8 +5,10 @@ gives a host. Sending is `weights_push`'s, the hub `weights_hub`'s.
 """
 
 import asyncio
+import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from console.cluster.facts import expanded
@@ -31,11 +33,15 @@ MODELS = "models"  # under a host's home
 
 
 class Weights:
-    """For the hosts of one profile. ``cache``: a folder of this user's, where sums are kept."""
+    """For the hosts of one profile. ``cache``: a folder of this user's, where sums are kept; ``environment``
+    may name another hub and a token for it."""
 
-    def __init__(self, profile: Profile, emit: Emit, cache: Path) -> None:
+    def __init__(
+        self, profile: Profile, emit: Emit, cache: Path, environment: Mapping[str, str] = os.environ
+    ) -> None:
         self._profile = profile
         self._emit = emit
+        self._environment = environment
         self._sums = Sums(cache / "mlxring" / "sums.json")
         self._sent: set[str] = set()  # hosts that get theirs from here
         self._paths: dict[str, str] = {}
@@ -105,7 +111,7 @@ class Weights:
     async def _hub_model(self) -> HubModel:
         async with self._lock:
             if self._hub is None:
-                self._hub = await read_hub(self._profile.model)
+                self._hub = await read_hub(self._profile.model, self._environment)
             return self._hub
 
     async def _push(self, host: Host, prepared: Prepared, stage: Stage, folder: str) -> None:

@@ -6,7 +6,6 @@ Its config and the headers of its weights are read from here, in ranges; no weig
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -64,7 +63,7 @@ class HubModel(Struct, frozen=True, kw_only=True):
         return {name: self.files[name] for name in sorted(wanted)}, index
 
 
-async def read_hub(model: str, environment: Mapping[str, str] = os.environ) -> HubModel:
+async def read_hub(model: str, environment: Mapping[str, str]) -> HubModel:
     """``owner/name`` or ``owner/name@revision``. Raises `PlanError` saying whether the hub cannot be
     reached, does not know the repository or does not show it."""
     repository, _, revision = model.partition("@")

@@ -17,6 +17,7 @@ from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
 
 BLOCK = 1 << 20
+_MOST_SUMS = 20_000
 _ALIGNED = 8  # data begins at a multiple, as the format asks
 
 
@@ -159,7 +160,7 @@ class Sums:
     def save(self, pieces: Sequence[Piece]) -> None:
         """Keep what is known of ``pieces`` and of those kept before. What cannot be written is not kept."""
         kept = {_key(piece): self._known[_key(piece)] for piece in pieces if _key(piece) in self._known}
-        text = json.dumps(_load(self._path) | kept)
+        text = json.dumps(dict(list((_load(self._path) | kept).items())[-_MOST_SUMS:]))
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -190,7 +191,7 @@ class Push:
         except TimeoutError:
             raise self._stalled(patience) from None
         finally:
-            reading.cancel()
+            _drop(reading)
         if not answer.ok:
             raise self._refused(answer)
         if answer.done == piece.name:
@@ -228,7 +229,7 @@ class Push:
                 host=self._host.options.name,
             ) from None
         finally:
-            upcoming.cancel()
+            _drop(upcoming)
         return digest.hexdigest()
 
     async def _give(self, remote: Attached, data: bytes, patience: float) -> None:
@@ -260,6 +261,12 @@ class Push:
     def _error(self, cause: str, remedy: str = "") -> ProvisionError:
         remedy = remedy or f"see that this user may write to {self._folder}, then run the command again"
         return ProvisionError(f"weights: {cause}", remedy, host=self._host.options.name)
+
+
+def _drop(task: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more, nor for what it failed with."""
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _next(blocks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:  # pyright: ignore[reportPrivateUsage]

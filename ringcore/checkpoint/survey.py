@@ -52,7 +52,7 @@ def survey(folder: Path) -> dict[str, Any]:
             there = folder.exists()
             raise Unreadable(
                 f"the model folder {folder} {'is a file' if there else 'is not there'}",
-                "copy the model there, or correct `model` in the profile",
+                'copy the model there, correct `model` in the profile, or have it sent: weights = "push"',
                 absent=not there,
             )
         return {"ok": True, "config": json_object(folder / "config.json"), "tensors": read_tensors(folder)}

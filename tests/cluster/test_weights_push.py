@@ -1,5 +1,6 @@
 """Weights sent to a host: only its share, whole, resumed, summed at both ends, and only what it lacks."""
 
+import fcntl
 import json
 import sys
 from collections.abc import Sequence
@@ -192,6 +193,16 @@ async def test_a_file_that_changes_while_it_is_sent_is_no_file_there(sender: Sen
     with pytest.raises(ProvisionError, match="became shorter"):
         await sender.push.send([Transfer(piece)], (), sender.moved)
     assert not (sender.there / "model-x.safetensors").exists()
+
+
+async def test_while_another_console_sends_a_file_nobody_else_does(sender: Sender, local: Path) -> None:
+    sender.there.mkdir(parents=True)
+    with (sender.there / "model-layer-0000.safetensors.part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ProvisionError, match="another console is sending model-layer-0000"):
+            await sender.run(FIRST)
+    await sender.run(FIRST)
+    assert survey(sender.there)["ok"]
 
 
 async def test_a_folder_that_cannot_be_written_is_told_with_its_host(

@@ -165,9 +165,13 @@ class Machine:
         """A command there, as root."""
         return command(*self._enter(), *words)
 
+    def shown(self, place: str) -> Path:
+        """A folder there, as this machine sees it."""
+        return Path(f"/proc/{self.pid}/root{place}")
+
     def start(self, *words: str) -> None:
         """A command there, as root, that goes on until `clear`."""
-        subprocess.Popen([*self._enter(), *words], stdin=subprocess.DEVNULL)
+        self.run("sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh", *words)
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Those on this host, its first one apart, whose command line has all ``words``."""

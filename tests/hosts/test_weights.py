@@ -1,6 +1,7 @@
 """Weights over OpenSSH to hosts that have no model: sent as shares, broken off, gone on with, served."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +13,9 @@ CAPITAL = ("chat", "-p", "Name the capital of France.")
 SENT = re.compile(r"^(\S+) .*sent ([0-9.]+) MiB of the ([0-9.]+) MiB that its layers take", re.MULTILINE)
 
 
-def test_hosts_are_sent_their_layers_and_serve_from_them(operator_with) -> None:  # type: ignore[no-untyped-def]
+def test_hosts_are_sent_their_layers_and_serve_from_them(
+    operator_with: Callable[..., RoomOperator],
+) -> None:
     operator: RoomOperator = operator_with(top={"weights": "push"}, ring={"layers": [10, 10, 10]})
     up = operator.run("up")
     assert up.code == 0, up.err
@@ -36,7 +39,9 @@ def test_hosts_are_sent_their_layers_and_serve_from_them(operator_with) -> None:
     assert deploy.err.count("nothing to send") == 2
 
 
-def test_a_server_that_ends_in_the_middle_is_told_and_the_next_run_goes_on(operator_with) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_ends_in_the_middle_is_told_and_the_next_run_goes_on(
+    operator_with: Callable[..., RoomOperator],
+) -> None:
     operator: RoomOperator = operator_with(top={"weights": "push"})
     machine = operator.room.machines["second"]
     command = operator.start("deploy")
@@ -49,3 +54,30 @@ def test_a_server_that_ends_in_the_middle_is_told_and_the_next_run_goes_on(opera
     deploy = operator.run("deploy")
     assert deploy.code == 0, deploy.err
     assert not list(machine.home.rglob("*.part"))
+
+
+@pytest.mark.parametrize(("mib", "said"), [(40, "the weights that this host lacks take"), (120, "is full")])
+def test_a_disk_that_is_too_small_or_fills_up_is_named_with_the_host(
+    operator_with: Callable[..., RoomOperator], mib: int, said: str
+) -> None:
+    operator: RoomOperator = operator_with(top={"weights": "push"}, ring={"layers": [10, 10, 10]})
+    machine = operator.room.machines["first"]
+    place = f"/home/{machine.user}/small"
+    machine.run("mkdir", "-p", place)
+    machine.run("mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=777", "tmpfs", place)
+    operator.hosts[0]["home"] = f"{place}/ring"
+    operator.write()
+    try:
+        if said == "is full":  # while the weights are on their way
+            command = operator.start("deploy")
+            until(lambda: list(machine.shown(place).rglob("model-*.part")), 60)
+            machine.run("sh", "-c", f"cat /dev/zero > {place}/other; true")
+            out, err = command.communicate(timeout=60)
+            code = command.returncode
+        else:
+            ran = operator.run("deploy")
+            code, out, err = ran.code, ran.out, ran.err
+        assert code == 4, (out, err)
+        assert "first" in err and said in err and "hosts.home" in err and "Traceback" not in err
+    finally:
+        machine.run("umount", "-l", place)
