@@ -56,8 +56,8 @@ class Needs:
         caches = [self._cache(each) for each in card.layers]
         self._weights = _sums(each.weight_bytes for each in card.layers)
         self._caches = _sums(sequences * cache for cache in caches)
-        # A cache that grows is copied: one layer of one sequence is there twice.
-        self._workspace = self._step_bytes() + max(caches)
+        # A cache that grows is copied: one layer is there twice, of all sequences where they decode together.
+        self._workspace = self._step_bytes() + sequences * max(caches)
         self._logits = _LOGITS_ARRAYS * 4 * sequences * card.vocab_size
 
     def weights(self, start: int, end: int) -> int:
