@@ -75,10 +75,13 @@ class Batches:
 
     def _take_apart(self, members: Slots) -> None:
         cache = self._batches.pop(members)
-        for row, member in enumerate(members):
-            self._alone[member] = [entry.extract(row) for entry in cache]
-        for member in members:
-            mx.eval(sequence.arrays(self._alone[member]))
+        parts: list[SequenceCache] = [[] for _ in members]
+        for index in range(len(cache)):
+            for row, part in enumerate(parts):
+                part.append(cache[index].extract(row))
+            mx.eval(sequence.arrays([part[-1] for part in parts]))
+            cache[index] = None  # layer by layer, so that both copies are never there as a whole
+        self._alone |= dict(zip(members, parts, strict=True))
 
 
 def can_merge(prototype: Sequence[Any]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import mlx.core as mx
 import msgspec
 import pytest
+from mlx_lm.models.cache import KVCache
 
 from ringcore.cache.batches import Batches, can_merge
 from ringcore.engine.step import Operation, Row, Step
@@ -116,3 +117,21 @@ def test_caches_that_cannot_be_merged_are_known_by_their_kind() -> None:
         pass
 
     assert not can_merge([Plain()])
+
+
+def test_taking_a_batch_apart_never_holds_it_twice() -> None:
+    rows, layers = 4, 16
+    batches = Batches()
+    for slot in range(rows):
+        cache = [KVCache() for _ in range(layers)]
+        for entry in cache:
+            entry.update_and_fetch(mx.ones((1, 4, 256, 64)), mx.ones((1, 4, 256, 64)))
+        mx.eval([entry.state for entry in cache])
+        batches.open(slot, cache)
+    batches.several(tuple(range(rows)))
+    held = batches.nbytes
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    batches.one(2)
+    assert batches.nbytes == held
+    assert mx.get_peak_memory() - before < 3 * held / layers

@@ -38,14 +38,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def process_bytes() -> int:
-    """What a rank's process takes before it has loaded anything."""
+def process_bytes(model: Path) -> int:
+    """What a rank's process takes beside what MLX holds for it."""
     script = (
-        "import psutil, mlx.core as mx, ringcore.rank.command\n"
-        "mx.eval(mx.zeros((64, 64)) @ mx.zeros((64, 64)))\n"
-        "print(psutil.Process().memory_info().rss)\n"
+        "import sys, psutil, ringcore.rank.command, mlx.core as mx\n"
+        "from pathlib import Path\n"
+        "from ringcore.models.load import load_stage\n"
+        "from ringcore.spec.shard import Shard\n"
+        "quiet = lambda *_: None\n"
+        f"stage = load_stage(Path(sys.argv[1]), Shard(0, 1, {LAYERS}), dtype='float32', on_progress=quiet)\n"
+        "mx.eval(stage(mx.zeros((1, 8), dtype=mx.int32), stage.make_cache()))\n"
+        "print(psutil.Process().memory_info().rss - mx.get_active_memory())\n"
     )
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-c", script, str(model)]
     return int(subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True, timeout=60).stdout)
 
 
