@@ -30,9 +30,9 @@ _ANSWER_SECONDS = 15.0
 _NO_LIMIT = 0.0
 
 # $1 ring, $2 id of this hold, $3 who, $4 "take" to take it from another, $5 home. Answers "held", or
-# "taken <id> <since> <now> <who>" and ends; then "runs" when the ring's agent runs, "."; later "lost".
-# A hard link is made or is not, whoever else tries. A profile may name one machine twice: the id is the same.
-# The file: id, pid, machine (homes may be shared by several), since when, who.
+# "taken <id> <since> <now> <who>" and ends; then "runs" when the ring's agent runs here; then "."
+# and later "lost", when another took it. A hard link is made or is not, whoever else tries. A profile may
+# name one machine twice: the id is the same. The file: id, pid, machine (homes may be shared), since, who.
 _HOLD = (
     EXPAND
     + rf"""

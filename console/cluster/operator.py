@@ -19,7 +19,7 @@ from console.cluster.actions import Told
 from console.cluster.api_key import have_key, read_key, write_key
 from console.cluster.deploy import deployments, start_agent, write_run
 from console.cluster.facts import gather_facts
-from console.cluster.hold import Hold, deployed_by, hold, operator_name
+from console.cluster.hold import deployed_by, hold, operator_name
 from console.cluster.host import Host
 from console.cluster.links import Note, notes
 from console.cluster.links_probe import probe
@@ -81,8 +81,8 @@ class Operator:
         self._wheelhouse = wheelhouse
         self._environment = environment
         self._hosts: dict[str, Host] = {}
-        self._hold: Hold | None = None
-        self._unreached: list[MlxringError] = []
+        self._changing = asyncio.Lock()  # one verb at a time here, and one operator at a time there
+        self._running: set[str] = set()  # hosts where the ring ran when the verb began
         self._prepared: dict[str, Prepared] = {}
         self._paths: dict[str, str] = {}
         self._weights = weights
@@ -167,23 +167,11 @@ class Operator:
 
     async def deploy(self) -> Plan:
         async with self._at_work() as problems:
-            await self._know(problems)
-            agreed = await self._make_way()
-            self._tell_notes()
-            plan = await self._make_plan()
-            await self._probe(seated(self.profile, plan))
-            preparation = self._preparation()
-            problems = await preparation.look(list(self._hosts.values()))
-            if not agreed:
-                problems += await preparation.agree(refuse if problems else self.confirm)
-            await self._prepare(preparation, problems)
-            await self._place(plan)
-            await self._deploy(plan, preparation)
-            return plan
+            return await self._deploy_all(problems)
 
     async def start(self) -> None:
-        async with self._at_work():
-            plan = await self.deploy()
+        async with self._at_work() as problems:
+            plan = await self._deploy_all(problems)
             hosts = [self._hosts[stage.host] for stage in plan.stages]
             async with self._or_clear_away():
                 problems = await self._each("start", lambda host: start_agent(host, self.profile.name), hosts)
@@ -193,22 +181,12 @@ class Operator:
 
     async def stop(self) -> None:
         async with self._at_work() as problems:
-            await self._see_that_it_may_end()
-            self._watch.leave()
-            for host in self._hosts.values():  # the leader first: it ends the others in order
-                try:
-                    await self._watch.stop(host)
-                except TimeoutError:
-                    continue  # what hangs is reaped below
-                except MlxringError as error:
-                    problems.append(error)
-            problems += await self._over_hosts(lambda host: reap(host, self.profile.name))
-            _raise_first(problems)
+            await self._end_ring(problems)
 
     async def purge(self) -> None:
         """Stop, then remove everything of ours on every host."""
-        async with self._at_work():
-            await self.stop()
+        async with self._at_work() as problems:
+            await self._end_ring(problems)
             _raise_first(await self._over_hosts(purge_home))
 
     async def replay(self) -> bool:
@@ -278,23 +256,16 @@ class Operator:
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncGenerator[list[MlxringError], None]:
-        """Reach the hosts and keep other operators from changing them meanwhile; what could not be reached.
-        A verb that is part of another has that one's hold."""
-        if self._hold is None:
-            self._unreached = await self._reach_those_that_answer()
+        """Reach the hosts and keep others from changing them meanwhile; what could not be reached."""
+        problems = await self._reach_those_that_answer()
         async with self._held(list(self._hosts.values())):
-            yield list(self._unreached)
+            yield problems
 
     @asynccontextmanager
     async def _held(self, hosts: Sequence[Host]) -> AsyncGenerator[None, None]:
-        if self._hold is not None:
+        async with self._changing, hold(hosts, self.profile.name, take=self.take_over) as held:
+            self._running = held.running
             yield
-            return
-        async with hold(hosts, self.profile.name, take=self.take_over) as self._hold:
-            try:
-                yield
-            finally:
-                self._hold = None
 
     @asynccontextmanager
     async def _or_clear_away(self) -> AsyncGenerator[None, None]:
@@ -310,10 +281,37 @@ class Operator:
         _raise_first(problems)
         return tuple(self.facts[options.name] for options in self.profile.hosts)
 
+    async def _deploy_all(self, problems: list[MlxringError]) -> Plan:
+        await self._know(problems)
+        agreed = await self._make_way()
+        self._tell_notes()
+        plan = await self._make_plan()
+        await self._probe(seated(self.profile, plan))
+        preparation = self._preparation()
+        problems = await preparation.look(list(self._hosts.values()))
+        if not agreed:
+            problems += await preparation.agree(refuse if problems else self.confirm)
+        await self._prepare(preparation, problems)
+        await self._place(plan)
+        await self._deploy(plan, preparation)
+        return plan
+
+    async def _end_ring(self, problems: list[MlxringError]) -> None:
+        await self._see_that_it_may_end()
+        self._watch.leave()
+        for host in self._hosts.values():  # the leader first: it ends the others in order
+            try:
+                await self._watch.stop(host)
+            except TimeoutError:
+                continue  # what hangs is reaped below
+            except MlxringError as error:
+                problems.append(error)
+        problems += await self._over_hosts(lambda host: reap(host, self.profile.name))
+        _raise_first(problems)
+
     async def _see_that_it_may_end(self) -> None:
         """A ring that somebody else runs is not ended by mistake."""
-        running = self._hold.running if self._hold is not None else set[str]()
-        host = next((host for name, host in self._hosts.items() if name in running), None)
+        host = next((host for name, host in self._hosts.items() if name in self._running), None)
         if host is None:
             return
         holder = await deployed_by(host, self.profile.name)
@@ -362,7 +360,7 @@ class Operator:
         }
         question = f"The ring {ring} runs, and {listed(other)}. End it and start it with {own_version()}?"
         if other and await self.confirm(question):
-            await self.stop()
+            await self._end_ring([])
             self.facts = {
                 name: structs.replace(facts, rings=tuple(other for other in facts.rings if other != ring))
                 for name, facts in self.facts.items()
