@@ -13,10 +13,11 @@ from pathlib import Path
 
 from console.cluster.facts import expanded
 from console.cluster.host import Host
+from console.cluster.hub import HubModel, read_hub
 from console.cluster.model import NoFolder, model_name, read_card
 from console.cluster.provision import Prepared
 from console.cluster.steps import emit_for
-from console.cluster.weights_hub import Fetch, HubModel, read_hub
+from console.cluster.weights_hub import Fetch
 from console.cluster.weights_local import LocalModel, Sums
 from console.cluster.weights_progress import Progress, telling
 from console.cluster.weights_push import Push

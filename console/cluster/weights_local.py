@@ -5,7 +5,10 @@ Reads headers when it is made and data when it is asked for. Knows nothing of ho
 
 import hashlib
 import json
+import os
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +146,7 @@ class Sums:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, str] = _load(path)
+        self._saving = threading.Lock()  # hosts are done when they are
 
     def of(self, piece: Piece) -> str:
         """Computed when it is not known. Blocks."""
@@ -160,14 +164,18 @@ class Sums:
     def save(self, pieces: Sequence[Piece]) -> None:
         """Keep what is known of ``pieces`` and of those kept before. What cannot be written is not kept."""
         kept = {_key(piece): self._known[_key(piece)] for piece in pieces if _key(piece) in self._known}
-        text = json.dumps(dict(list((_load(self._path) | kept).items())[-_MOST_SUMS:]))
-        new = self._path.with_name(f"{self._path.name}.new")
-        try:
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        with self._saving, suppress(OSError):
+            known = list((_load(self._path) | kept).items())
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(text)
-            new.replace(self._path)
-        except OSError:
-            return
+            try:
+                with new.open("w") as file:
+                    json.dump(dict(known[-_MOST_SUMS:]), file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(self._path)
+            finally:
+                new.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, str]:

@@ -4,7 +4,8 @@ This file is sent to hosts as text and run there (``python -c TEXT``) by the int
 has ``huggingface_hub``; nothing of this project. The order comes as one JSON line on standard input:
 ``{"endpoint", "repository", "revision", "folder", "files": {NAME: [bytes, SHA-256 or ""]}, "index": {...}}``.
 ``index`` names the tensors of these files only: what the others hold is not looked for. Answers are JSON
-lines: ``{"done": bytes}`` while it fetches, at the end ``{"ok": true}`` or ``{"ok": false, "cause": ...}``.
+lines: ``{"total": bytes}`` of what is missing, ``{"done": bytes}`` while it fetches, at the end ``{"ok": true,
+"fetched": bytes}`` or ``{"ok": false, "cause": ...}``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> int:
             name: about for name, about in order["files"].items() if not _is_there(folder, name, about)
         }
         _see_room(folder, missing)
+        _say({"total": sum(size for size, _ in missing.values())})
         telling.start()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for each in [pool.submit(_fetch, order, folder, name, about) for name, about in missing.items()]:

@@ -3,6 +3,7 @@
 Names of units name files on hosts, so they stay what they are. Pure; knows neither files nor bytes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ringcore.checkpoint.survey import INDEX, Tensor
@@ -14,6 +15,7 @@ from ringcore.spec.shard import Shard
 
 # What names do not tell the place of is small where it exists, and loading may read it: every stage has it.
 ANYWHERE = "other"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _RANK_FILES = ("config.json", "generation_config.json")
 _TOKENIZER_SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 
@@ -42,7 +44,7 @@ def units_of_stage(config: Config, having: Mapping[str, Sequence[Tensor]], shard
 
 def reads(name: str, *, tokenizer: bool) -> bool:
     """Whether a host reads the file ``name`` beside the weights; with ``tokenizer``, as the leader's does."""
-    if name.startswith(".") or name == INDEX:
+    if name == INDEX or _PLAIN_NAME.fullmatch(name) is None:
         return False
     return name in _RANK_FILES or (tokenizer and name.endswith(_TOKENIZER_SUFFIXES))
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from console.cluster.hub import HubModel, read_hub
 from console.cluster.ssh import SshHost
-from console.cluster.weights_hub import Fetch, HubModel, read_hub
+from console.cluster.weights_hub import Fetch
 from ringcore.checkpoint.survey import Tensor, survey
 from ringcore.models.load import check_resident, load_stage
 from ringcore.planning.card import make_card
@@ -77,9 +78,10 @@ async def test_a_host_fetches_the_files_of_its_layers_only_and_a_rank_loads_them
         assert (there / name).read_bytes() == (published / name).read_bytes()
     assert heard.steps[0].command.startswith("fetching owner/toy-4bit")
 
+    assert heard.steps[-1].detail.endswith(f"from {hub.url}")
     hub.asked.clear()
     await fetch.run(found, stage(0, 2))
-    assert not hub.asked
+    assert not hub.asked and heard.steps[-1].detail == "nothing to fetch"
     await fetch.run(found, stage(2, 5, rank=0))
     assert "tokenizer.json" in hub.fetched()
     assert not set(hub.fetched()) & set(wanted)

@@ -9,7 +9,7 @@ import pytest
 from ringcore.checkpoint.survey import Tensor, survey
 from ringcore.models.load import check_resident, load_stage
 from ringcore.planning import architectures
-from ringcore.planning.share import units, units_of_stage
+from ringcore.planning.share import reads, units, units_of_stage
 from ringcore.spec.shard import Shard
 from tests.models.small import ARCHITECTURES, build
 
@@ -55,3 +55,18 @@ def test_a_tied_embedding_goes_to_both_ends_and_positions_to_the_first_only() ->
     having = units(config, [Tensor(name, "F32", (1,), 4) for name in names])
     assert units_of_stage(config, having, Shard(0, 1, 2)) == ("embedding", "positions", "layer-0000")
     assert units_of_stage(config, having, Shard(1, 2, 2)) == ("embedding", "layer-0001", "norm")
+
+
+def test_a_rank_reads_the_config_the_leader_a_tokenizer_too_and_nobody_code() -> None:
+    names = (
+        "config.json",
+        "tokenizer.json",
+        "merges.txt",
+        "chat_template.jinja",
+        "model.py",
+        ".x.json",
+        "a b.json",
+    )
+    found = [name for name in (*names, "model.safetensors.index.json") if reads(name, tokenizer=False)]
+    assert found == ["config.json"]
+    assert [name for name in names if reads(name, tokenizer=True)] == list(names[:4])
