@@ -1,6 +1,6 @@
 """A model in a repository of the Hugging Face hub: its config and the headers of its weights, read in ranges.
 
-No weights come to this machine. ``HF_ENDPOINT`` names another hub, ``HF_TOKEN`` is shown to it. Knows no hosts.
+No weights come to this machine. ``HF_ENDPOINT`` names another hub, ``HF_TOKEN`` is shown to it there.
 """
 
 import asyncio

@@ -4,8 +4,8 @@ This file is sent to hosts as text and run there (``python -c TEXT``) by the int
 has ``huggingface_hub``; nothing of this project. The order comes as one JSON line on standard input:
 ``{"endpoint", "repository", "revision", "folder", "files": {NAME: [bytes, SHA-256 or ""]}, "index": {...}}``.
 ``index`` names the tensors of these files only: what the others hold is not looked for. Answers are JSON
-lines: ``{"total": bytes}`` of what is missing, ``{"done": bytes}`` while it fetches, at the end ``{"ok": true,
-"fetched": bytes}`` or ``{"ok": false, "cause": ...}``.
+lines: ``{"total": bytes}`` of what is missing, ``{"done": bytes}`` while it fetches, at the end ``{"ok":
+true, "fetched": bytes}`` or ``{"ok": false, "cause": ...}``.
 """
 
 from __future__ import annotations
