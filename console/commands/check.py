@@ -1,24 +1,33 @@
 """``mlxring check``: the profile, what each host is, and whether they reach each other; changes nothing."""
 
 import argparse
+import time
 
+from console.commands.host_lines import host_lines
 from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
 from console.logs.text import safe_line, safe_text
 from ringcore.spec.errors import MlxringError
-from ringcore.spec.facts import HostFacts
-from ringcore.spec.units import format_bytes
+from ringcore.spec.facts import HostFacts, Measured
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_profile(parser)
+    parser.add_argument(
+        "--measure", action="store_true", help="measure how fast each host is; later plans count with it"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     async def act(session: Session) -> int:
         failure = None
         facts: dict[str, HostFacts] = {}
+        measured: dict[str, Measured] = {}
         try:
-            facts = {fact.host: fact for fact in await session.operator.check()}
+            if arguments.measure:
+                measured = await session.operator.measure()
+            else:
+                await session.operator.check()
+            facts = session.operator.facts
             await session.operator.check_network()
         except MlxringError as error:
             failure = error.failure
@@ -29,7 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
                     "ok": failure is None,
                     "profile": session.profile,
                     "hosts": [
-                        {"name": host.name, "facts": facts.get(host.name), "failure": host.failure}
+                        {
+                            "name": host.name,
+                            "facts": facts.get(host.name),
+                            "measured": measured.get(host.name),
+                            "failure": host.failure,
+                        }
                         for host in session.state.hosts
                     ],
                     "network": session.operator.network_notes,
@@ -38,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             for host in session.state.hosts:
                 known = facts.get(host.name)
-                say(f"{host.rank}  {host.name:<12} {_line(known) if known else 'not reached'}")
+                lines = host_lines(known, time.time(), measured.get(host.name)) if known else ["not reached"]
+                for number, line in enumerate(lines):
+                    say(f"{host.rank}  {host.name:<12} {line}" if number == 0 else " " * 16 + line)
             for note in session.operator.network_notes:
                 say(f"\n{safe_line(str(note))}")
             for host in session.state.hosts:
@@ -47,12 +63,3 @@ def run(arguments: argparse.Namespace) -> int:
         return failure.exit_code if failure else 0
 
     return with_cluster(arguments, act)
-
-
-def _line(facts: HostFacts) -> str:
-    python = facts.pythons[0].path if facts.pythons else "no python"
-    return safe_line(
-        f"{facts.os} {facts.arch}  {facts.cores} cores  "
-        f"{format_bytes(facts.available_memory_bytes)} of {format_bytes(facts.total_memory_bytes)} free  "
-        f"disk {format_bytes(facts.disk_free_bytes)}  {python}"
-    )
