@@ -67,6 +67,8 @@ class ActionLog:
 
 
 def _failed(what: str, failure: Failure | None) -> Iterator[tuple[str, bool]]:
-    yield f"{what}: failed" + (f", {failure.cause}" if failure else ""), True
+    for line in (f"{what}: failed" + (f", {failure.cause}" if failure else "")).splitlines():
+        yield line, True
     if failure is not None and failure.remedy:
-        yield f"remedy: {failure.remedy}", False
+        for line in f"remedy: {failure.remedy}".splitlines():
+            yield line, False

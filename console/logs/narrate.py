@@ -31,10 +31,14 @@ def failure_lines(time: float, what: str, failure: Failure) -> list[LogEntry]:
     where = " ".join(
         part for part in ("" if failure.rank is None else f"rank {failure.rank}", failure.host) if part
     )
-    texts = [f"{what} failed: {where + ': ' if where else ''}{failure.cause}"]
-    if failure.remedy:
-        texts.append(f"remedy: {failure.remedy}")
+    texts = _told(f"{what} failed: {where + ': ' if where else ''}", failure)
     return [LogEntry(time, None, "console", "ERROR", safe_line(text)) for text in texts]
+
+
+def _told(what: str, failure: Failure) -> list[str]:
+    """A line of the log each; what a failure lists, host by host, stays a list."""
+    remedy = f"\nremedy: {failure.remedy}" if failure.remedy else ""
+    return f"{what}{failure.cause}{remedy}".splitlines()
 
 
 def narrate(state: ClusterState, record: Recorded) -> list[LogEntry]:
@@ -53,8 +57,7 @@ def narrate(state: ClusterState, record: Recorded) -> list[LogEntry]:
     def failed(source: Source, what: str, failure: Failure | None) -> list[LogEntry]:
         if failure is None:
             return [said(source, "ERROR", what)]
-        lines = [said(source, "ERROR", f"{what}: {failure.cause}")]
-        return lines + ([said(source, "ERROR", f"remedy: {failure.remedy}")] if failure.remedy else [])
+        return [said(source, "ERROR", text) for text in _told(f"{what}: ", failure)]
 
     if isinstance(event, HostStep):
         if event.status == "failed":

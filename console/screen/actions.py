@@ -54,6 +54,10 @@ def _retry(picture: Picture) -> str:
     return ""
 
 
+def _why(picture: Picture) -> str:
+    return "" if picture.shown_failure else "nothing failed"
+
+
 def _edit(picture: Picture) -> str:
     return f"{picture.busy} is at work; wait for it, or break it off with x" if picture.busy else ""
 
@@ -111,6 +115,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "tab", "tab", "next pane", "Go to the next pane (shift+tab: the one before)"),
     Action("zoom", "z", "z", "zoom", "Give the pane the whole screen, or give it back", footer=9),
     Action("filter", "slash", "/", "filter", "Show only log lines with a text, whatever its case", footer=6),
+    Action("why", "w", "w", "why", "Read all of what failed, and the remedy", why_not=_why),
     Action("help", "question_mark", "?", "help", "Show the keys", footer=3),
     Action("palette", "", "^p", "palette", "Find any action by name (ctrl+p)", footer=8),
     Action("quit", "q", "q", "quit", "Leave the console; the ring keeps serving", footer=7),

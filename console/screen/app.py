@@ -27,7 +27,7 @@ from console.screen.actions import ACTIONS, BY_ID, bindings
 from console.screen.banner import Banner
 from console.screen.bars import KeyBar, Tabs
 from console.screen.body import Body
-from console.screen.dialogs import ConfirmStop, Help
+from console.screen.dialogs import ConfirmStop, Help, Why
 from console.screen.header import Header
 from console.screen.host_details import HostDetails
 from console.screen.messages import ActRequested, DetailsAsked, PaneChosen, RetryAsked
@@ -255,6 +255,11 @@ class ConsoleApp(App[None]):
                 self._work.run("stop")
 
         self.push_screen(ConfirmStop(self.state.name, self._work.busy), answered)
+
+    def do_why(self) -> None:
+        failure = self.picture.shown_failure
+        if failure is not None:
+            self.push_screen(Why(failure))
 
     def do_edit_split(self) -> None:
         if self.picture.plan is None:

@@ -11,6 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from console.screen.actions import ACTIONS, Scope
+from console.screen.banner import failure_text
+from ringcore.spec.errors import Failure
 
 _SCOPES: dict[Scope, str] = {
     "app": "Everywhere",
@@ -92,6 +94,19 @@ class Reading(ModalScreen[None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+class Why(Reading):
+    """A failure in full: host by host, remedy by remedy."""
+
+    HEAD = "What failed"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self._failure = failure
+
+    def text(self) -> Content:
+        return failure_text(self._failure)
 
 
 class Help(Reading):

@@ -8,7 +8,7 @@ from textual.command import CommandPalette
 
 from console.screen.actions import ACTIONS, BY_ID
 from console.screen.bars import Key, KeyBar
-from console.screen.dialogs import ConfirmStop, Help
+from console.screen.dialogs import ConfirmStop, Help, Why
 from console.screen.host_details import HostDetails
 from console.screen.split_editor import SplitEditor
 from ringcore.spec.events import Recorded
@@ -55,6 +55,7 @@ CASES = {
     "palette": Case(SERVING, ("ctrl+p",), _shows(CommandPalette)),
     "quit": Case(STOPPED, ("q",), lambda it: it.app.return_code == 0 and not it.app.is_running),
     "retry": Case(fake.unreachable(), ("1", "down", "down", "r"), _asked("retry mini2 reach")),
+    "why": Case(fake.rank_killed(), ("w",), _shows(Why)),
     "edit_split": Case(SERVING, ("escape", "e"), _shows(SplitEditor)),
     "details": Case(STOPPED, ("1", "down", "enter"), _shows(HostDetails)),
     "follow": Case(SERVING, ("escape", "4", "f"), lambda it: not it.logs.lines.following),

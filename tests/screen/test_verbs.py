@@ -117,6 +117,25 @@ async def test_attaching_that_failed_stays_until_it_is_tried_again() -> None:
         await it.until(lambda: "permission denied" not in it.seen().splitlines()[1])
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_long_failure_is_cut_where_a_key_tells_all_of_it(size: tuple[int, int]) -> None:
+    cause = "M does not fit; closest:" + "".join(
+        f"\n    rank {n} (mac{n}): 1.0 GiB missing" for n in range(8)
+    )
+    remedy = "one of these is enough:\n    - write context = 512\n    - add one more host"
+    async with opened(fake.stopped(), size=size) as it:
+        it.cluster.failures["deploy"] = PlanError(cause, remedy)
+        await it.press("d")
+        await it.until(lambda: "✗ M does not fit" in it.seen())
+        shown = it.seen()
+        assert "w tells all of it (12 lines)" in shown and "add one more host" not in shown.split("Logs")[0]
+        await it.press("w")
+        assert "rank 7 (mac7): 1.0 GiB missing" in it.seen() and "- add one more host" in it.seen()
+        await it.press("escape")
+        texts = [it.logs.store[number].text for number in range(it.logs.store.end)]
+        assert "    - write context = 512" in texts and not any("␊" in text for text in texts)
+
+
 async def test_a_killed_rank_is_said_everywhere_and_stays() -> None:
     async with opened(fake.rank_killed(), size=LARGE) as it:
         await it.press("2", "4")
