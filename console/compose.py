@@ -38,6 +38,7 @@ def open_console(
     accept_new_host_keys: bool = False,
 ) -> int:
     """Run the screen until the operator leaves. Its exit code."""
+    from console.logs.audited import audited
     from console.screen.app import ConsoleApp
     from console.screen.asking import ScreenAsker
 
@@ -46,7 +47,12 @@ def open_console(
     def cluster(emit: Emit) -> Operator:
         return operator_for(profile, emit, asker, accept_new_host_keys=accept_new_host_keys)
 
-    app = asker.app = ConsoleApp(cluster, start=start, quit_stops_ring=ends_with_console)
+    app = asker.app = ConsoleApp(
+        cluster,
+        start=start,
+        quit_stops_ring=ends_with_console,
+        audited=lambda host: audited(profile.name, host),
+    )
     app.run()
     return app.return_code or 0
 

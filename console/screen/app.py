@@ -3,8 +3,9 @@
 What the console does to the cluster is `console.screen.work`; draws nothing itself.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -18,7 +19,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
-from console.logs.actions import ActionLog
+from console.logs.actions import ActionLine, ActionLog
 from console.logs.narrate import failure_lines, narrate
 from console.logs.text import safe_text
 from console.ports import Cluster, Emit
@@ -45,6 +46,7 @@ from ringcore.spec.events import Recorded, RingChanged, StepCount
 from ringcore.spec.plan import Plan
 
 DRAW_SECONDS = 0.1
+AUDIT_SECONDS = 1.0
 WORK_SECONDS = 0.6  # counters come four times a second while they move
 WAYS_OUT = {"logs": "enter", "prompt": "tab"}  # of the inputs, by pane
 
@@ -54,7 +56,8 @@ class ConsoleApp(App[None]):
 
     ``make_cluster`` gets the function to which the cluster hands every event. ``start``: start the
     ring first, then follow it. ``quit_stops_ring``: leaving ends the ring too. ``clock`` counts
-    seconds and never goes back; it decides which ranks are drawn as being at work.
+    seconds and never goes back; it decides which ranks are drawn as being at work. ``audited``: commands
+    that ran on a host, by its name, read in a thread.
     """
 
     TITLE = "mlxring"
@@ -69,10 +72,12 @@ class ConsoleApp(App[None]):
         start: bool = False,
         quit_stops_ring: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        audited: Callable[[str], Sequence[ActionLine]] = lambda host: (),
     ) -> None:
         super().__init__()
         self._cluster = cluster = make_cluster(self.receive)
         self._actions = ActionLog()
+        self._audited = audited
         self._profile = cluster.profile
         self._work = Work(self, cluster, self._draw_soon, self._log_failure)
         self._start = start
@@ -313,6 +318,18 @@ class ConsoleApp(App[None]):
         details = HostDetails(self.state.hosts[message.rank].name)
         self._show_details(details, self.picture)
         self.push_screen(details)
+        self.run_worker(self._read_audit(details), group="audit", name="audit", exit_on_error=False)
+
+    async def _read_audit(self, details: HostDetails) -> None:
+        """Again whenever something was done meanwhile, until the details are closed."""
+        seen = -1
+        while details in self.screen_stack:
+            done = len(self._actions.lines(details.host))
+            if done != seen:
+                seen = done
+                details.audited = await asyncio.to_thread(self._audited, details.host)
+                self._draw_soon()
+            await asyncio.sleep(AUDIT_SECONDS)
 
     def _show_details(self, details: HostDetails, picture: Picture) -> None:
         facts = self._cluster.facts.get(details.host)

@@ -1,5 +1,7 @@
 """A host's facts as lines to read: name and value. Pure."""
 
+import time
+
 from ringcore.spec.facts import HostFacts, PythonFound
 from ringcore.spec.units import format_bytes
 
@@ -10,11 +12,13 @@ def fact_lines(facts: HostFacts | None) -> list[tuple[str, str]]:
     """What is not known is left out."""
     if facts is None:
         return []
-    chip = facts.chip or "unknown chip"
     return [
-        ("system", f"{facts.os} {facts.arch}, {chip}, {facts.cores} cores"),
-        ("memory", f"{_size(facts.available_memory_bytes)} free of {_size(facts.total_memory_bytes)}"),
-        ("disk", f"{_size(facts.disk_free_bytes)} free"),
+        ("system", _system(facts)),
+        ("memory", _memory(facts)),
+        ("swap", _swap(facts)),
+        ("GPU", _gpus(facts)),
+        ("speed", _measured(facts)),
+        ("disk", f"{format_bytes(facts.disk_free_bytes)} free"),
         ("user", f"{facts.user}, home {facts.home}, shell {facts.shell}"),
         ("pythons", "\n           ".join(_python(each) for each in facts.pythons) or "none found"),
         ("uv", facts.uv),
@@ -24,8 +28,40 @@ def fact_lines(facts: HostFacts | None) -> list[tuple[str, str]]:
     ]
 
 
-def _size(size: int) -> str:
-    return format_bytes(size)
+def _system(facts: HostFacts) -> str:
+    system = f"{facts.os} {facts.os_version}".rstrip()
+    return f"{system} {facts.arch}, {facts.chip or 'unknown chip'}, {facts.cores} cores"
+
+
+def _memory(facts: HostFacts) -> str:
+    free = f"{format_bytes(facts.available_memory_bytes)} free of {format_bytes(facts.total_memory_bytes)}"
+    if facts.reclaimable_memory_bytes:
+        free += f", {format_bytes(facts.reclaimable_memory_bytes)} of it given up on demand"
+    if facts.wired_limit_bytes:
+        free += f"; the GPU may wire {format_bytes(facts.wired_limit_bytes)}"
+    return free
+
+
+def _swap(facts: HostFacts) -> str:
+    if not facts.swap_used_bytes:
+        return ""
+    return f"{format_bytes(facts.swap_used_bytes)} of {format_bytes(facts.swap_bytes)} used"
+
+
+def _gpus(facts: HostFacts) -> str:
+    if facts.gpu_cores:
+        return f"{facts.gpu_cores} cores"
+    return ", ".join(
+        f"{gpu.name} ({format_bytes(gpu.free_memory_bytes)} free of {format_bytes(gpu.total_memory_bytes)})"
+        for gpu in facts.gpus
+    )
+
+
+def _measured(facts: HostFacts) -> str:
+    if facts.measured is None:
+        return ""
+    when = time.strftime("%Y-%m-%d", time.localtime(facts.measured.when))
+    return f"{facts.measured.bandwidth:.0f} GB/s measured on {when} ({facts.measured.computes_with})"
 
 
 def _link(interface: str, kind: str) -> str:

@@ -39,6 +39,7 @@ class HostDetails(ModalScreen[None]):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.host = name
+        self.audited: Sequence[ActionLine] = ()  # commands that ran there, from the audit log
         self._text = Static(markup=False)
         self._drawn: Content | None = None
         self._scroll = VerticalScroll(self._text, classes="dialog reading", can_focus=True)
@@ -50,7 +51,8 @@ class HostDetails(ModalScreen[None]):
 
     def show(self, picture: Picture, facts: HostFacts | None, log: Sequence[ActionLine]) -> None:
         """Draw what is known now; the reader's place in the text stays."""
-        content = details(picture, self.host, facts, log)
+        done = sorted([*log, *self.audited], key=lambda line: line.time)[-KEPT:]
+        content = details(picture, self.host, facts, done)
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content
             self._text.update(content)
