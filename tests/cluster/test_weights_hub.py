@@ -135,3 +135,15 @@ async def test_a_repository_without_weights_for_mlx_says_so(tmp_path: Path) -> N
         (tmp_path / "model.safetensors").write_bytes(b"\x20" + bytes(7) + b"{")
         with pytest.raises(PlanError, match="no model that can be used"):
             await read(hub)
+
+
+async def test_an_index_that_names_a_file_which_is_not_there_says_which(tmp_path: Path) -> None:
+    folder = build("llama", tmp_path / "toy", files=2)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with (
+        serving(REPOSITORY, folder) as hub,
+        pytest.raises(
+            PlanError, match=r"its index names model-00002-of-00002\.safetensors, which it has not"
+        ),
+    ):
+        await read(hub)
