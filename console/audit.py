@@ -20,7 +20,6 @@ from ringcore.spec.errors import MlxringError
 
 MOST_BYTES = 4 << 20
 KEPT = 3  # rotated files
-_SHELL = ("/bin/sh", "-c")
 _LEFT_OUT = "***"
 _SECRETS = (
     re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # user and password of an address
@@ -66,12 +65,13 @@ class Audit:
         if self._trouble is not None or not self._opened:
             self._open()
         words = list(argv)
-        if tuple(words[:2]) == _SHELL and len(words) > 2 and "\n" in words[2]:
-            name = f"script-{hashlib.sha256(words[2].encode()).hexdigest()[:8]}"
+        at = words.index("-c") + 1 if "-c" in words else len(words)
+        if at < len(words) and "\n" in words[at]:
+            name = f"script-{hashlib.sha256(words[at].encode()).hexdigest()[:8]}"
             if name not in self._told:
-                self.write(Entry(self, host, where, name), script=words[2])
+                self.write(Entry(self, host, where, name), script=words[at])
                 self._told.add(name)
-            words[2] = name
+            words[at] = name
         if env:
             words = [*(f"{key}={_LEFT_OUT}" for key in env), *words]
         return Entry(self, host, where, without_secrets(" ".join(_word(word) for word in words)))

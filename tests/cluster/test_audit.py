@@ -90,6 +90,17 @@ def test_a_script_is_written_once_whole_and_named_afterwards(audit: Audit) -> No
     ]
 
 
+def test_a_script_of_an_interpreter_is_named_like_one_of_the_shell(audit: Audit) -> None:
+    script = "import sys\nprint(sys.argv)\n"
+    for _ in range(2):
+        audit.begin("h1", "op@h", ["/usr/bin/python3", "-I", "-c", script, "receive", "/m"]).end(0)
+    first, *named = lines(audit.path)
+    assert first["script"] == script
+    assert [each["command"] for each in named] == [
+        f"/usr/bin/python3 -I -c {first['command']} receive /m"
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
