@@ -127,5 +127,7 @@ class Help(Reading):
             "  Layer map: solid = at work, tinted = loaded, bare = planned, x = its rank failed.\n",
             "  Logs: ‹ and › mark a line that goes on; left and right move along it.\n",
             "  Logs: time, rank, who (blank the rank, a agent, g gateway, c console), level, text.\n",
+            "  Split: the boundary between ▸ and ▸ moves; + and - say what that does to tokens a second.\n",
+            "  j and k move as down and up do in hosts and logs; g and G go to the ends of the logs.\n",
             "  Mouse: click a pane, tab, host or key; drag over log lines and press c to copy.\n",
         )

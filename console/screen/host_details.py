@@ -43,7 +43,6 @@ class HostDetails(ModalScreen[None]):
         self._text = Static(markup=False)
         self._drawn: Content | None = None
         self._scroll = VerticalScroll(self._text, classes="dialog reading", can_focus=True)
-        self._scroll.border_title = Content(safe_line(name))
         self._scroll.border_subtitle = "r retry  end newest line  esc close"
 
     def compose(self) -> ComposeResult:
@@ -52,6 +51,8 @@ class HostDetails(ModalScreen[None]):
     def show(self, picture: Picture, facts: HostFacts | None, log: Sequence[ActionLine]) -> None:
         """Draw what is known now; the reader's place in the text stays."""
         done = sorted([*log, *self.audited], key=lambda line: line.time)[-KEPT:]
+        rank = next(host.rank for host in picture.state.hosts if host.name == self.host)
+        self._scroll.border_title = Content(f"Rank {rank}  {safe_line(self.host)}")
         content = details(picture, self.host, facts, done)
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content

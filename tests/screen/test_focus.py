@@ -128,3 +128,15 @@ async def test_eight_ranks_leave_room_for_the_logs(size: tuple[int, int]) -> Non
         await it.press("escape", "1", *["down"] * 7)
         assert hosts[7].region.bottom <= it.app._body.panes["hosts"].region.bottom - 1
         assert "7 mac-" in it.seen()
+
+
+async def test_j_and_k_move_as_down_and_up_do() -> None:
+    async with opened(fake.rank_killed(), size=(120, 30)) as it:
+        await it.press("1", "j", "j", "k")
+        assert it.app.picture.chosen == 1
+        await it.press("4", "g")
+        assert it.logs.lines.scroll_offset.y == 0 and not it.logs.lines.following
+        await it.press("j")
+        assert it.logs.lines.scroll_offset.y == 1
+        await it.press("G")
+        assert it.logs.lines.following

@@ -6,10 +6,11 @@ import pytest
 from msgspec import structs
 
 from console.screen.dialogs import Confirm
-from console.screen.split_editor import SplitEditor
+from console.screen.split_editor import SplitEditor, why_no_editor
 from console.screen.split_text import draw_split
 from ringcore.planning.evaluate import evaluate
 from ringcore.spec.errors import PlanError
+from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 from ringcore.spec.profile_file import load_profile
 from tests.screen import fake
@@ -179,22 +180,26 @@ async def test_a_model_that_does_not_fit_says_so_instead() -> None:
         assert len(it.app.screen_stack) == 1
 
 
-async def test_a_plan_of_one_rank_or_without_its_card_says_why_it_cannot_be_edited() -> None:
-    records = fake.stopped()
-    for plan, words in (
+async def test_a_plan_of_other_hosts_says_why_it_cannot_be_edited() -> None:
+    stages = tuple(structs.replace(stage, host=f"x{stage.rank}") for stage in fake.PLAN.stages)
+    plan = structs.replace(fake.PLAN, stages=stages)
+    async with opened(fake.with_plan(fake.stopped(), plan)) as it:
+        await it.press("e")
+        assert "leaves out or reorders hosts" in it.said
+        assert len(it.app.screen_stack) == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
         (structs.replace(fake.PLAN, card=None), "does not say what its layers weigh"),
         (structs.replace(fake.PLAN, stages=fake.PLAN.stages[:1]), "there is no boundary"),
-        (
-            structs.replace(
-                fake.PLAN,
-                stages=tuple(structs.replace(stage, host=f"x{stage.rank}") for stage in fake.PLAN.stages),
-            ),
-            "leaves out or reorders hosts",
-        ),
-    ):
-        async with opened(fake.with_plan(records, plan)) as it:
-            await it.press("e")
-            assert words in it.said and len(it.app.screen_stack) == 1
+        (fake.PLAN, ""),
+    ],
+)
+def test_a_plan_that_cannot_be_edited_says_why(plan: Plan, words: str) -> None:
+    reason = why_no_editor(plan)
+    assert words in reason and bool(words) == bool(reason)
 
 
 @pytest.mark.parametrize("width", [64, 72, 104, 180])

@@ -1,10 +1,11 @@
 """Pane 1: a row for each rank with where it stands, and under it what it does or why it failed."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
@@ -44,6 +45,13 @@ class HostItem(ListItem):
         self._more.update(more)
 
 
+class HostList(ListView):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+    ]
+
+
 class HostsPane(Pane):
     NAME = "hosts"
     SCOPE = "hosts"
@@ -53,7 +61,7 @@ class HostsPane(Pane):
         super().__init__()
         self._items = [HostItem(rank) for rank in range(ranks)]
         self._head = Static(markup=False, classes="head")
-        self._list = ListView(*self._items)
+        self._list = HostList(*self._items)
         self._picture: Picture | None = None
 
     def compose(self) -> ComposeResult:

@@ -37,7 +37,10 @@ class LogLines(ScrollView, can_focus=True):
         "log--cut",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home", "home", show=False),
+        Binding("home,g", "home", show=False),
+        Binding("G", "scroll_end", show=False),
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
         Binding("pageup", "page_up", show=False),
         Binding("pagedown", "page_down", show=False),
     ]
