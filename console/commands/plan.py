@@ -34,7 +34,7 @@ def table(plan: Plan) -> str:
     for stage in plan.stages:
         sizes = (
             stage.weight_bytes,
-            stage.kv_bytes,
+            stage.caches_bytes,
             stage.workspace_bytes,
             stage.reserve_bytes,
             stage.ceiling_bytes,

@@ -54,7 +54,22 @@ def table(state: ClusterState) -> str:
         for host in state.hosts
         if host.pressure and host.phase == "ready"
     ]
+    lines += _prefix(state)
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:
         lines += ["", safe_text(str(failure))]
     return "\n".join(lines)
+
+
+def _prefix(state: ClusterState) -> list[str]:
+    """What each rank keeps of earlier sequences, and what that was good for."""
+    kept = [(host.rank, host.memory.prefix) for host in state.hosts if host.memory and host.memory.prefix]
+    if not kept:
+        return []
+    lines = ["", "rank  prefix cache     blocks     hits  tokens reused  evicted"]
+    for rank, used in kept:
+        lines.append(
+            f"{rank:>4}  {format_bytes(used.bytes):>12}  {used.blocks:>9}  {used.hits:>7}"
+            f"  {used.reused_tokens:>13}  {used.evicted:>7}"
+        )
+    return lines

@@ -91,7 +91,7 @@ def _ranks(split: Split, width: int) -> Iterator[Content]:
         usable = max(0, stage.ceiling_bytes - stage.reserve_bytes)
         over = stage.free_bytes < 0
         slowest = stage.rank == split.now.rates.slowest and len(split.now.stages) > 1
-        sizes = (stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes)
+        sizes = (stage.weight_bytes, stage.caches_bytes, stage.workspace_bytes)
         yield Content.assemble(
             ("▸ " if stage.rank in beside else "  ", "bold $text-accent"),
             badge(stage.rank),

@@ -11,6 +11,7 @@ from ringcore.cache import kinds
 from ringcore.cache.kinds import Part
 from ringcore.cache.sequence import SequenceCache
 from ringcore.spec.errors import RingError
+from ringcore.spec.events import PrefixUsed
 
 Block = tuple[Part, ...]  # a part for each leaf of the stage's cache
 
@@ -33,6 +34,17 @@ class Blocks:
     def nbytes(self) -> int:
         """Bytes of all blocks."""
         return self._bytes
+
+    @property
+    def used(self) -> PrefixUsed:
+        """What is held, and the counts."""
+        return PrefixUsed(
+            blocks=len(self),
+            bytes=self._bytes,
+            hits=self.loads,
+            reused_tokens=self.reused_tokens,
+            evicted=self.evicted,
+        )
 
     def store(self, cache: SequenceCache, row: int, start: int, tokens: int, places: Sequence[int]) -> None:
         """Copy tokens from ``start`` on, ``tokens`` for each place; the work is begun, not waited for.

@@ -99,6 +99,12 @@ class Engine:
         self._queue.clear()
         return [*waiting]
 
+    def forget(self, blocks: int) -> int:
+        """Have up to ``blocks`` of earlier sequences go on all ranks, least recently used first; how many."""
+        places = self._prefix.forget(blocks)
+        self._asides += prefix_steps.forgetting(places)
+        return len(places)
+
     def shed(self, cause: str) -> list[EngineToGateway]:
         """End the youngest running request, whose client hears ``cause``."""
         if not self._running:

@@ -6,6 +6,7 @@ Owns that all of them are left together, and their order. Knows nothing of HTTP'
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from ringcore.gateway.errors import ApiFault
 from ringcore.gateway.generate import Answer, Piece
@@ -31,10 +32,16 @@ class Choices:
         return self.answers[0].request.id
 
     @property
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         prompt = sum(answer.request.prompt_tokens for answer in self.answers[:: self._each])
         answer = sum(answer.tokens for answer in self.answers)
-        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+        cached = sum(answer.request.cached_tokens for answer in self.answers[:: self._each])
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": answer,
+            "total_tokens": prompt + answer,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
 
     async def settle(self) -> None:
         """See `Answer.settle`."""

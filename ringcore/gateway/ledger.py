@@ -43,6 +43,7 @@ class Request:
         self.started = False
         self.left = False  # nobody waits for it any more
         self.received = 0  # tokens
+        self.cached_tokens = 0  # of the prompt, not computed
         self.queue: asyncio.Queue[Arrival] = asyncio.Queue()
         self._began = time.monotonic()
         self._first = self._last = self._told = 0.0
@@ -148,6 +149,7 @@ class Ledger:
         if request.left:
             return
         if isinstance(message, Started):
+            request.cached_tokens = message.cached_tokens
             self._report(request.event("running"))
             return
         if isinstance(message, Token):

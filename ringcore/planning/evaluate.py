@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import Rates, Reads, rates, rows_together
+from ringcore.planning.prefix import budget
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.shard import Shard
@@ -46,7 +47,9 @@ def evaluate(plan: Plan, layers: Sequence[int]) -> Evaluation:
             f"{list(layers)} is no split of {needs.total} layers over {len(plan.stages)} ranks",
             "give each rank at least one layer, and all of them together",
         )
-    return weigh(needs, plan.stages, runs_of(layers, plan.order))
+    found = weigh(needs, plan.stages, runs_of(layers, plan.order))
+    kept = budget(needs, found.stages, plan.prefix_memory_bytes)
+    return structs.replace(found, stages=kept.stages)
 
 
 def needs_of(plan: Plan) -> Needs:
@@ -76,6 +79,7 @@ def weigh(needs: Needs, stages: Sequence[Stage], runs: Sequence[tuple[int, int]]
             weight_bytes=needs.weights(start, end),
             kv_bytes=needs.kv(start, end),
             workspace_bytes=needs.workspace(start, end),
+            prefix_bytes=0,
             seconds=reads.seconds(stage.bytes_per_second, start, end),
         )
         for stage, (start, end) in zip(stages, runs, strict=True)

@@ -6,12 +6,15 @@ both outcomes (`explain`, `refuse`). Pure: no I/O, the same answer for the same 
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import structs
+
 from ringcore.planning.capacity import over_free, rooms
 from ringcore.planning.choose import Choice, choose
 from ringcore.planning.chunk import chunks
 from ringcore.planning.explain import explanation
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import link_seconds
+from ringcore.planning.prefix import budget
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.rejected import evaluation
 from ringcore.planning.speed import speeds
@@ -55,7 +58,9 @@ def make_plan(
     )
     needs = task.needs
     found = evaluation(task, choice)
-    notes = tuple(over_free(profile, facts, made))
+    kept = budget(needs, found.stages, profile.cache.memory_bytes)
+    found = structs.replace(found, stages=kept.stages)
+    notes = (kept.line, *over_free(profile, facts, made))
     plan = Plan(
         model=card.name,
         architecture=card.architecture,
@@ -67,6 +72,8 @@ def make_plan(
         prefill_chunk=needs.prefill_chunk,
         step_tokens=ring.step_tokens,
         stages=found.stages,
+        prefix_blocks=kept.blocks,
+        prefix_memory_bytes=profile.cache.memory_bytes,
         explanation=explanation(task, choice, found, why, notes),
         tokens_per_second=found.rates.alone,
         tokens_per_second_together=found.rates.together,

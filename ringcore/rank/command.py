@@ -35,6 +35,7 @@ from ringcore.rank.leader import Leader
 from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
 from ringcore.rank.memory import MemoryWatch
 from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
+from ringcore.rank.prefix import reliever
 from ringcore.rank.report import Report
 from ringcore.rank.worker import work
 from ringcore.spec.control import Fatal
@@ -263,7 +264,9 @@ def _lead(
     else:
         pipe = FirstPipe(executor, link)
     hello = Ready(epoch=epoch, context=plan.context, sequences=plan.sequences, vocab_size=stage.vocab_size)
-    leader = Leader(Engine(limits), pipe, Door(ENGINE_SOCKET, hello), control, report)
+    engine = Engine(limits)
+    relieve = reliever(plan, engine.forget)
+    leader = Leader(engine, pipe, Door(ENGINE_SOCKET, hello), control, report, relieve)
     leader.greet()
     control.phase("ready")
     leader.run()

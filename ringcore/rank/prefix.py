@@ -4,12 +4,15 @@ Joins the caches of running sequences with the blocks of earlier ones. Which blo
 """
 
 import struct
+from collections.abc import Callable
 
 from ringcore.cache.batches import Batches
 from ringcore.cache.blocks import Blocks
 from ringcore.engine import prefix_steps
 from ringcore.engine.step import Operation, Step
+from ringcore.planning.prefix import block_bytes
 from ringcore.spec.errors import RingError
+from ringcore.spec.plan import Plan
 
 OPERATIONS = (Operation.STORE, Operation.LOAD, Operation.FORGET)
 
@@ -28,6 +31,16 @@ def perform(step: Step, caches: Batches, blocks: Blocks) -> None:
             f"step {step.number} ({step.operation.name}) has a payload of {len(step.payload)} bytes: {error}",
             "all ranks must run the same version; stop the ring and start it again",
         ) from error
+
+
+def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], int]:
+    """``relieve(rank, size)``: have blocks go that take ``size`` bytes on ``rank``, and say how many bytes
+    that frees there. ``forget`` is told a number of blocks, and says how many will go."""
+    sizes = [
+        block_bytes(plan.card, stage.shard.start, stage.shard.end) if plan.card and plan.prefix_blocks else 0
+        for stage in plan.stages
+    ]
+    return lambda rank, size: sizes[rank] * forget(-(-size // sizes[rank])) if sizes[rank] else 0
 
 
 def _store(step: Step, caches: Batches, blocks: Blocks) -> None:

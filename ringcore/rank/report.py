@@ -65,15 +65,16 @@ class Report:
         self.look()
         self._memory_time = time.monotonic()
         held = mx.get_active_memory() + mx.get_cache_memory()
-        kv_bytes = self._executor.kv_bytes
+        kv_bytes, prefix = self._executor.kv_bytes, self._executor.blocks.used
         self._control.send(
             MemoryUsed(
                 rank=self._control.rank,
                 weight_bytes=self._weight_bytes,
                 kv_bytes=kv_bytes,
-                workspace_bytes=max(0, held - self._weight_bytes - kv_bytes),
+                workspace_bytes=max(0, held - self._weight_bytes - kv_bytes - prefix.bytes),
                 resident_bytes=self._process.memory_info().rss,
                 available_bytes=psutil.virtual_memory().available,
+                prefix=prefix if prefix.blocks or prefix.evicted else None,
             )
         )
 

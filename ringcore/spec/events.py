@@ -79,6 +79,17 @@ class StepCount(_Event, frozen=True, tag="steps"):
     link_seconds: float = 0.0
 
 
+class PrefixUsed(Struct, frozen=True, kw_only=True):
+    """What a rank keeps of sequences that are over: ``blocks`` of `bytes` now; since it started ``hits``
+    sequences began with ``reused_tokens`` of them, and ``evicted`` blocks went."""
+
+    blocks: int
+    bytes: int
+    hits: int
+    reused_tokens: int
+    evicted: int
+
+
 class MemoryUsed(_Event, frozen=True, tag="memory"):
     """``resident_bytes`` is the rank process's resident set, the others what MLX accounts for."""
 
@@ -88,6 +99,12 @@ class MemoryUsed(_Event, frozen=True, tag="memory"):
     workspace_bytes: int
     resident_bytes: int
     available_bytes: int
+    prefix: PrefixUsed | None = None
+
+    @property
+    def caches_bytes(self) -> int:
+        """Of running sequences and of earlier ones."""
+        return self.kv_bytes + (self.prefix.bytes if self.prefix else 0)
 
 
 class MemoryPressure(_Event, frozen=True, tag="pressure"):

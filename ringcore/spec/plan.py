@@ -38,6 +38,11 @@ class Stage(Struct, frozen=True, kw_only=True):
         return self.weight_bytes + self.kv_bytes + self.workspace_bytes + self.prefix_bytes
 
     @property
+    def caches_bytes(self) -> int:
+        """Of running sequences and of earlier ones."""
+        return self.kv_bytes + self.prefix_bytes
+
+    @property
     def free_bytes(self) -> int:
         return self.ceiling_bytes - self.reserve_bytes - self.need_bytes
 
@@ -45,7 +50,7 @@ class Stage(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`. ``step_tokens``: of a
     chunk at most so many while answers run, 0 where their pace decides. ``prefix_blocks``: blocks of
-    earlier sequences that every rank has room for.
+    earlier sequences that every rank has room for, under the profile's ``prefix_memory_bytes``.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
@@ -62,6 +67,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     prefill_chunk: int
     stages: tuple[Stage, ...]
     prefix_blocks: int = 0
+    prefix_memory_bytes: int | None = None
     explanation: tuple[str, ...] = ()
     step_tokens: int = 0
     tokens_per_second: float = 0.0

@@ -86,6 +86,14 @@ class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return "https" if self.tls_cert else "http"
 
 
+class CacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[cache]``: what is kept of sequences that are over, so that a beginning seen before is not computed
+    again. ``memory_bytes`` (``memory`` in the file) counts all ranks together; 0 for nothing, None for a part
+    of what the plan leaves free."""
+
+    memory_bytes: int | None = None
+
+
 class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[hosts]]``; their order is the rank order, the first is the leader.
 
@@ -119,6 +127,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: Weights = "auto"
     ring: RingOptions = RingOptions()
     api: ApiOptions = ApiOptions()
+    cache: CacheOptions = CacheOptions()
     path: str = ""
 
     @property

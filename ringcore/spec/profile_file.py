@@ -14,7 +14,7 @@ from msgspec import structs
 from ringcore.spec.errors import ProfileError
 from ringcore.spec.profile import Profile
 from ringcore.spec.profile_rules import problems_of
-from ringcore.spec.profile_schema import Problem, keys_of, read
+from ringcore.spec.profile_schema import FILE_KEYS, Problem, keys_of, read
 from ringcore.spec.units import exact_bytes
 
 _MAX_FILE = 1 << 20
@@ -71,7 +71,7 @@ def _data(value: msgspec.Struct) -> dict[str, Any]:
         item = getattr(value, name)
         if item == defaults[name]:
             continue
-        if name == "memory_bytes":
+        if name in FILE_KEYS and item is not None:
             item = exact_bytes(item)
         elif isinstance(item, msgspec.Struct):
             item = _data(item)

@@ -131,14 +131,16 @@ def _memory(value: Any, at: str, problems: list[Problem]) -> Any:
             size = parse_bytes(value)
         except ValueError:
             size = 0
-    if size >= _MIN_MEMORY and isinstance(value, str) and not value.strip().isdigit():
+    of_cache = at.startswith("cache.")  # which may be off
+    none = of_cache and isinstance(value, str) and re.fullmatch(r"0 ?[KMGT]?i?B", value.strip())
+    if none or (size >= _MIN_MEMORY and isinstance(value, str) and not value.strip().isdigit()):
         return size
     gib = value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 12
     problems.append(
         Problem(
             key=at,
             found=shown(value),
-            expected=MEMORY,
+            expected=f'{MEMORY}, or "0 MiB" for no cache' if of_cache else MEMORY,
             remedy=f'write "{gib} GiB" (KiB, MiB, GiB, TiB, MB, GB; in quotes)',
         )
     )

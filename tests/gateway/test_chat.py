@@ -43,6 +43,7 @@ async def test_the_template_is_applied_and_the_answer_comes_back_with_its_usage(
         "prompt_tokens": prompt,
         "completion_tokens": answer,
         "total_tokens": prompt + answer,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 

@@ -31,6 +31,7 @@ async def test_a_text_is_continued_as_it_stands(client: httpx.AsyncClient, rank:
         "prompt_tokens": prompt,
         "completion_tokens": answer,
         "total_tokens": prompt + answer,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 
@@ -68,6 +69,18 @@ async def test_a_stream_ends_with_the_reason_usage_and_done(
     assert found[-3]["choices"][0]["finish_reason"] == "stop"
     assert found[-2]["usage"]["completion_tokens"] == len(rank.encode(" größer fox"))
     assert found[-1] == "[DONE]"
+
+
+async def test_the_usage_says_how_much_of_the_prompt_was_not_computed(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    asking = ask(client, prompt=["the quick brown", "the fox"])
+    for cached in (2, 1):
+        submit = await rank.submit()
+        rank.send(Started(id=submit.id, cached_tokens=cached))
+        rank.text(submit, "!")
+        rank.finish(submit)
+    assert (await asking).json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 3}
 
 
 async def test_a_stop_string_is_cut_off(client: httpx.AsyncClient, rank: FakeRank) -> None:

@@ -9,6 +9,9 @@ from ringcore.engine.prefix import BLOCK_TOKENS
 from ringcore.engine.step import Operation
 from ringcore.planning import architectures
 from ringcore.planning.config import words
+from ringcore.planning.prefix import BLOCK_TOKENS as PLANNED_TOKENS
+from ringcore.planning.prefix import can_be_cut
+from tests.checkpoint.files import read_card
 from tests.models.configs.common import VOCABULARY
 from tests.models.in_process import InProcess
 from tests.models.running import load
@@ -62,6 +65,7 @@ def test_a_hit_answers_as_without_it_in_every_architecture(name: str, tmp_path: 
     folder = build(name, tmp_path / "model")
     (stage,) = load(folder, 0, LAYERS)
     assert bool(stage.uncut) == (name in UNCUT), stage.uncut
+    assert can_be_cut(read_card(folder, "float32")) == (name not in UNCUT)
     if not stage.uncut:
         a_conversation_agrees(folder, (0, LAYERS))
         a_conversation_agrees(folder, (0, 1, 3, LAYERS))
@@ -107,3 +111,24 @@ def test_a_cancelled_sequence_leaves_what_it_computed(tmp_path: Path) -> None:
     warm.run()
     assert warm.answer("b", tokens, 8) == cold.answer("b", tokens, 8)
     assert 2 * BLOCK_TOKENS <= warm.cached("b") < 4 * BLOCK_TOKENS
+
+
+def test_what_memory_asks_for_goes_on_every_rank_but_not_what_runs(tmp_path: Path) -> None:
+    assert PLANNED_TOKENS == BLOCK_TOKENS
+    stages = load(build("llama", tmp_path / "model"), 0, 2, LAYERS)
+    warm, cold = InProcess(stages, prefix_blocks=16), InProcess(stages)
+    tokens = [prompt(2 * BLOCK_TOKENS + 5, seed) for seed in range(2)]
+    for number in range(2):
+        warm.answer(f"a{number}", tokens[number], 4)
+    warm.submit("runs", [*tokens[0], 3], 40)
+    for _ in range(6):
+        warm.turn()
+    assert warm.engine.forget(100) == 2
+    warm.run()
+    assert [len(executor.blocks) for executor in warm.executors] == [2, 2]
+    assert warm.tokens("runs") == cold.answer("runs", [*tokens[0], 3], 40)
+    assert warm.engine.forget(100) == 2
+    warm.run()
+    assert [executor.blocks.nbytes for executor in warm.executors] == [0, 0]
+    assert warm.answer("b", tokens[0], 4) == cold.answer("b", tokens[0], 4)
+    assert warm.cached("b") == 0

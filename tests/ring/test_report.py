@@ -6,6 +6,7 @@ import mlx.core as mx
 import pytest
 from msgspec import Struct
 
+from ringcore.cache.blocks import Blocks
 from ringcore.rank import report as module
 from ringcore.rank.report import MEMORY_SECONDS, STEPS_SECONDS, Report
 from ringcore.spec.events import MemoryUsed, StepCount
@@ -34,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def work() -> SimpleNamespace:
-    return SimpleNamespace(kv_bytes=0, busy=0.0, tokens=0)
+    return SimpleNamespace(kv_bytes=0, busy=0.0, tokens=0, blocks=Blocks())
 
 
 @pytest.fixture

@@ -39,10 +39,10 @@ def used_of(used: int, ceiling: int) -> str:
 def _row(host: HostView, stage: Stage | None, width: int) -> Content:
     memory = host.memory
     if memory is not None:
-        sizes = (memory.weight_bytes, memory.kv_bytes, memory.workspace_bytes)
+        sizes = (memory.weight_bytes, memory.caches_bytes, memory.workspace_bytes)
         ceiling = stage.ceiling_bytes if stage else memory.resident_bytes + memory.available_bytes
     elif stage is not None:
-        sizes = (stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes)
+        sizes = (stage.weight_bytes, stage.caches_bytes, stage.workspace_bytes)
         ceiling = stage.ceiling_bytes
     else:
         return Content.assemble(badge(host.rank), " ", (f"{host.name}: not known", DIM))
