@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Mapping
 
+from console.cluster.facts_in_use import parse_agents, parse_listening
 from console.cluster.facts_memory import (
     Memory,
     parse_gpus,
@@ -84,6 +85,8 @@ def read_facts(found: Mapping[str, str], options: HostOptions, before: float, af
         addresses=_addresses(found),
         clock_skew_seconds=clock_skew(parse_count(found["clock"]), before, after),
         rings=tuple(found["rings"].split()),
+        agents=parse_agents(found.get("agents", "")),
+        listening=parse_listening(found.get("listening", "")),
         os_version=parse_os_version(found.get("os_version", "")),
         gpu_cores=parse_count(found.get("gpu_cores", "").rpartition("=")[2]),
         wired_limit_bytes=parse_count(found.get("wired_limit", "")) * MIB,

@@ -19,6 +19,7 @@ _COMMON = (
     ),
     ("uv", 'command -v uv || { [ -x "$HOME/.cargo/bin/uv" ] && echo "$HOME/.cargo/bin/uv"; }'),
     ("rings", "rings"),
+    ("agents", "ps -A -ww -o user= -o pid= -o args= | grep '[r]ingcore agent --run'"),
     ("pythons", "pythons"),
 )
 _LINUX = (
@@ -27,6 +28,7 @@ _LINUX = (
     ("chip", "grep -m1 -E '^(model name|Model)[[:space:]]*:' /proc/cpuinfo"),
     ("addresses", "ip -o -4 addr || { echo fib_trie; cat /proc/net/fib_trie; cat /proc/net/route; }"),
     ("wireless", 'for at in /sys/class/net/*/phy80211; do [ -e "$at" ] && basename "${at%/*}"; done'),
+    ("listening", "grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6"),
     ("os_version", "grep -m1 ^PRETTY_NAME= /etc/os-release || uname -r"),
     ("gpus", "gpus"),
 )
@@ -37,6 +39,7 @@ _DARWIN = (
     ("chip", "sysctl -n machdep.cpu.brand_string"),
     ("ifconfig", "ifconfig"),
     ("ports", "networksetup -listallhardwareports"),
+    ("listening", "netstat -an -p tcp | grep LISTEN"),
     ("os_version", "sw_vers -productVersion"),
     ("swap", "sysctl -n vm.swapusage"),
     ("wired_limit", "sysctl -n iogpu.wired_limit_mb"),
@@ -82,9 +85,14 @@ pythons() {
   IFS='
 '
   seen=:
-  for one in $(named) "$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 \
+  for one in $(named) "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 \
+      "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}"/*/bin/python3 \
       "$ring_home"/python/*/bin/python3 "$HOME"/.local/bin/python3* \
-      /opt/homebrew/bin/python3* /usr/local/bin/python3* /usr/bin/python3*; do
+      /opt/homebrew/bin/python3* /opt/homebrew/opt/python@3.*/bin/python3.* \
+      /home/linuxbrew/.linuxbrew/bin/python3* /opt/local/bin/python3* \
+      /Library/Frameworks/Python.framework/Versions/3.*/bin/python3 \
+      "$HOME"/miniforge3/bin/python3 "$HOME"/miniconda3/bin/python3 \
+      /usr/local/bin/python3* /usr/bin/python3*; do
     case ${one##*/} in python3|python3.[0-9]|python3.[0-9][0-9]) ;; *) continue;; esac
     case $seen in *":$one:"*) continue;; esac
     seen=$seen$one:

@@ -14,6 +14,7 @@ from ringcore.spec.facts import HostFacts, PythonFound
 
 MINIMUM = (3, 11)
 
+_ENVIRONMENT = {"sys_platform", "platform_machine", "python_full_version"}  # what lock files ask for
 PROBE = r"""
 import json, os, platform, sys
 from importlib import util
@@ -57,11 +58,12 @@ class Interpreter(Struct, frozen=True, kw_only=True):
 
 
 def parse_probe(answer: str) -> Interpreter | None:
-    """None when the interpreter printed something else (a shim's complaint, a crash)."""
+    """None when the interpreter printed something else (a shim's complaint, a crash, half of it)."""
     try:
-        return msgspec.json.decode(answer.strip().rpartition("\n")[2], type=Interpreter)
+        found = msgspec.json.decode(answer.strip().rpartition("\n")[2], type=Interpreter)
     except msgspec.MsgspecError:
         return None
+    return found if found.environment.keys() >= _ENVIRONMENT else None
 
 
 def found_pythons(

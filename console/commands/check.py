@@ -3,6 +3,7 @@
 import argparse
 import time
 
+from console.cluster.facts_in_use import in_the_way
 from console.commands.host_lines import host_lines
 from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
 from console.logs.text import safe_line, safe_text
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
                         for host in session.state.hosts
                     ],
                     "network": session.operator.network_notes,
+                    "in_the_way": in_the_way(session.profile, facts),
                 }
             )
         else:
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
                 lines = host_lines(known, time.time(), measured.get(host.name)) if known else ["not reached"]
                 for number, line in enumerate(lines):
                     say(f"{host.rank}  {host.name:<12} {line}" if number == 0 else " " * 16 + line)
-            for note in session.operator.network_notes:
+            for note in (*session.operator.network_notes, *in_the_way(session.profile, facts)):
                 say(f"\n{safe_line(str(note))}")
             for host in session.state.hosts:
                 if host.failure:

@@ -23,6 +23,22 @@ class NetworkAddress(Struct, frozen=True):
     prefix: int = 0  # bits of its network, 0 when the host did not say
 
 
+class AgentFound(Struct, frozen=True):
+    """An agent that runs on a host, of whichever user and home; ``run`` is its run folder."""
+
+    ring: str
+    user: str
+    pid: int
+    run: str
+
+
+class Listening(Struct, frozen=True):
+    """A TCP port that somebody listens on; ``address`` "" means all of the host's."""
+
+    address: str
+    port: int
+
+
 class Gpu(Struct, frozen=True, kw_only=True):
     """An NVIDIA card as its driver tells of it. Memory 0: it has none of its own, it shares the host's."""
 
@@ -64,7 +80,9 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     uv: str = ""  # path of uv, "" when absent
     addresses: tuple[NetworkAddress, ...] = ()
     clock_skew_seconds: float = 0.0
-    rings: tuple[str, ...] = ()  # names of rings whose agent runs here
+    rings: tuple[str, ...] = ()  # names of rings whose agent runs here, of this user and home
+    agents: tuple[AgentFound, ...] = ()  # of all users and homes
+    listening: tuple[Listening, ...] = ()
     os_version: str = ""
     reclaimable_memory_bytes: int = 0
     swap_bytes: int = 0

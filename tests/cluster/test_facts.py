@@ -1,5 +1,6 @@
 """Facts of a host: of this machine for real, of a Mac from recorded output."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from console.cluster.facts import expanded, gather_facts, read_facts
 from console.cluster.host import Completed
+from console.cluster.pythons import parse_probe
 from console.cluster.ssh import SshHost
 from ringcore.spec.errors import HostError
 from ringcore.spec.facts import NetworkAddress, PythonFound
@@ -113,6 +115,39 @@ async def test_what_calls_itself_python_and_is_not_is_passed_over(tmp_path: Path
     fake.chmod(0o755)
     async with reached(home, env=plain_environment(home)) as host:
         assert str(fake) not in [python.path for python in (await gather_facts(host)).pythons]
+
+
+ENVIRONMENT = json.loads(MAC_PYTHONS.partition("\t")[2].partition("\n")[0])["environment"]
+
+
+def test_half_an_answer_of_an_interpreter_is_none() -> None:
+    whole = MAC_PYTHONS.partition("\t")[2].partition("\n")[0]
+    assert parse_probe(whole) is not None
+    assert parse_probe(whole.replace('"sys_platform": "darwin", ', "")) is None
+
+
+async def test_pythons_are_found_where_people_have_them(tmp_path: Path) -> None:
+    home = tmp_path / "the home"
+    places = [
+        home / ".local/bin/python3.12",
+        home / ".pyenv/versions/3.12.1/bin/python3",
+        home / ".local/share/uv/python/cpython-3.13.1-macos-aarch64-none/bin/python3",
+        home / "miniforge3/bin/python3",
+        home / ".mlxring/python/cpython-3.12/bin/python3",
+    ]
+    for number, place in enumerate(places):
+        said = json.dumps(
+            {
+                "path": str(place), "prefix": f"/p{number}", "version": [3, 12, number], "venv": True,
+                "installed": {}, "environment": ENVIRONMENT,
+            }
+        )  # fmt: skip
+        place.parent.mkdir(parents=True)
+        place.write_text(f"#!/bin/sh\necho '{said}'\n")
+        place.chmod(0o755)
+    async with reached(home, env=plain_environment(home)) as host:
+        found = {python.path for python in (await gather_facts(host)).pythons}
+    assert set(map(str, places)) <= found
 
 
 @contextmanager
