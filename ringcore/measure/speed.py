@@ -33,7 +33,7 @@ def _multiply(mx: Any, one: Any, other: Any) -> None:
 
 
 def with_mlx() -> "tuple[float, float, str, int]":
-    """Reading is a product of a matrix and a vector, as decoding is; computing one of two matrices."""
+    """Reading is a product of a vector and a matrix, as decoding is; computing one of two matrices."""
     sys.path[:0] = [folder for folder in sys.argv[1:] if folder]
     blas = None
     try:
@@ -50,9 +50,9 @@ def with_mlx() -> "tuple[float, float, str, int]":
     read = 0.0
     for wide in (8192, 16384) if on_gpu else (4096,):
         matrix = mx.random.normal((16384, wide)).astype(dtype)
-        vector = mx.random.normal((wide, 1)).astype(dtype)
+        vector = mx.random.normal((1, wide)).astype(dtype)
         mx.eval(matrix, vector)
-        read = max(read, matrix.nbytes / best(partial(_multiply, mx, matrix, vector)))
+        read = max(read, matrix.nbytes / best(partial(_multiply, mx, vector, matrix.T)))
     square = mx.random.normal((size, size)).astype(dtype)
     mx.eval(square)
     compute = 2 * size**3 / best(partial(_multiply, mx, square, square))

@@ -76,6 +76,7 @@ def test_ranks_on_one_machine_do_not_measure_each_other() -> None:
     assert measured_by(profile(hosts(2))) == {"h0": "h0", "h1": "h1"}
 
 
+@pytest.mark.slow
 async def test_this_machine_measures_itself_with_mlx(tmp_path: Path) -> None:
     async with reached(tmp_path / "home", options(python=sys.executable)) as host:
         facts = await gather_facts(host)
