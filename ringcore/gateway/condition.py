@@ -28,7 +28,7 @@ def condition_routes(
 ) -> list[Route]:
     """``keyed``: a key is asked for, and then nothing is told without it but whether the ring is well."""
     entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
-    described = document(keyed=keyed)
+    described = document(model, keyed=keyed)
     described_page = page(described)
     metrics.ready = lambda: engine.ready is not None and not pulse.trouble
 

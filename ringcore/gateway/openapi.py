@@ -29,6 +29,29 @@ _ERRORS = {
 }
 _ALWAYS = ("400", "401", "403", "404", "405", "500")
 _WORK = (*_ALWAYS, "408", "409", "413", "429", "503")
+_CHAT = {"messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 64}
+_POINT = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "ChatParameters": {
+        "asked": {"value": _CHAT},
+        "streamed": {"value": {**_CHAT, "stream": True, "stream_options": {"include_usage": True}}},
+        "sampled": {"value": {**_CHAT, "n": 2, "seed": 7, "temperature": 0.7, "logprobs": True}},
+        "as JSON": {
+            "value": {
+                **_CHAT,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "point", "schema": _POINT},
+                },
+            }
+        },
+        "in a conversation": {"value": {**_CHAT, "conversation_id": "sky"}},
+    },
+    "CompletionParameters": {
+        "one": {"value": {"prompt": "The sky is", "max_tokens": 16, "stop": ["."]}},
+        "several": {"value": {"prompt": ["The sky is", "The sea is"], "max_tokens": 16, "logprobs": 2}},
+    },
+}
 # path, method, summary, type of the body, type of the answer, more statuses
 _OPERATIONS: tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...] = (
     ("/v1/chat/completions", "post", "Answer a chat", ChatParameters, answers.ChatCompletion, _WORK),
@@ -44,11 +67,13 @@ _OPERATIONS: tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...] = (
 )
 
 
-def document(*, keyed: bool) -> dict[str, Any]:
-    """``keyed``: a key is asked for."""
+def document(model: str, *, keyed: bool) -> dict[str, Any]:
+    """``model`` is the one that is served. ``keyed``: a key is asked for."""
     kinds = {kind for *_, body, answer, _ in _OPERATIONS for kind in (body, answer)} - {None, str}
     ordered = sorted((*kinds, answers.Error, answers.Health), key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    for kind in (ChatParameters, CompletionParameters):
+        schemas[kind.__name__]["properties"]["model"]["enum"] = [model, ""]
     paths: dict[str, dict[str, Any]] = {}
     for path, method, summary, body, answer, statuses in _OPERATIONS:
         paths.setdefault(path, {})[method] = _operation(path, summary, body, answer, statuses)
@@ -80,11 +105,12 @@ def _operation(path: str, summary: str, body: Any, answer: Any, statuses: tuple[
     elif answer is not None:
         content = {"application/json": {"schema": _ref(answer)}}
         if body is not None:
-            content["text/event-stream"] = {"schema": {"type": "string", "description": _STREAM}}
+            content["text/event-stream"] = {"schema": {"description": _STREAM}}
         responses["200"] = {"description": summary, "content": content}
     found: dict[str, Any] = {"summary": summary, "responses": dict(sorted(responses.items()))}
     if body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+        taken = {"schema": _ref(body), "examples": _EXAMPLES[body.__name__]}
+        found["requestBody"] = {"required": True, "content": {"application/json": taken}}
     if "{name}" in path:
         parameter = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
         found["parameters"] = [parameter]

@@ -157,7 +157,7 @@ async def test_the_description_and_its_page_need_nothing_from_elsewhere(client: 
 
 def test_the_description_refers_to_nothing_that_is_not_there() -> None:
     for keyed in (False, True):
-        found = document(keyed=keyed)
+        found = document("m", keyed=keyed)
         text = msgspec.json.encode(found).decode()
         for name in re.findall(r"#/components/schemas/([A-Za-z]+)", text):
             assert name in found["components"]["schemas"]
