@@ -37,7 +37,7 @@ from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
 from ringcore.planning.seats import seated
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
-from ringcore.spec.events import HostStep, HostStepName, LogLine
+from ringcore.spec.events import HostStep, HostStepName, Level, LogLine
 from ringcore.spec.facts import HostFacts, Measured
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import DEMO_MODEL, HostOptions, Profile
@@ -126,7 +126,11 @@ class Operator:
     async def plan(self) -> Plan:
         await self.check()
         self._tell_notes()
-        return await self._make_plan()
+        plan = await self._make_plan()
+        for stage in plan.stages:
+            if text := self._weights.intended(stage):
+                self._note(stage.host, f"{stage.host} {text}", "INFO")
+        return plan
 
     async def provision(self) -> None:
         async with self._at_work() as problems:
@@ -419,7 +423,10 @@ class Operator:
 
     def _tell_notes(self) -> None:
         for note in self.network_notes:
-            emit_for(self._emit, note.host, LogLine(source="console", level="WARNING", text=str(note)))
+            self._note(note.host, str(note), "WARNING")
+
+    def _note(self, host: str, text: str, level: Level) -> None:
+        emit_for(self._emit, host, LogLine(source="console", level=level, text=text))
 
     async def _probe(self, ring: Profile) -> None:
         problems = await probe(ring, self._hosts, self.facts)

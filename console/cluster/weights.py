@@ -92,6 +92,20 @@ class Weights:
             await Fetch(host, prepared.python, folder, self._emit).run(hub, stage)
         return folder
 
+    def intended(self, stage: Stage) -> str:
+        """What the host of ``stage`` would be sent or fetch if it had nothing yet; "" when it has its own.
+        After `card`."""
+        if stage.host in self._paths:
+            return ""
+        if stage.host in self._sent and self._local is not None:
+            pieces = self._local.pieces(stage.shard, tokenizer=stage.rank == 0)
+            return f"gets its weights from this machine: {format_bytes(sum(piece.size for piece in pieces))}"
+        if self._hub is None:
+            return ""
+        files, _ = self._hub.share(stage)
+        size = format_bytes(sum(file.size for file in files.values()))
+        return f"fetches its weights from {self._hub.endpoint}: {len(files)} files, {size}"
+
     @property
     def _here(self) -> Path:
         return Path(self._profile.model).expanduser()

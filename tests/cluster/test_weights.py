@@ -1,5 +1,6 @@
 """Which way each host comes by its weights: as the profile says, or by itself from where the model is."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,3 +100,19 @@ async def test_a_repository_is_fetched_by_the_host(host: SshHost, tmp_path: Path
         trial = Trial(host, tmp_path, {"HF_ENDPOINT": hub.url}, model="owner/toy")
         folder = await trial.place()
     assert (folder / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+async def test_before_anything_is_moved_it_is_said_how_much_would_be(
+    host: SshHost, tmp_path: Path, model: Path
+) -> None:
+    pushed = Trial(host, tmp_path, model=str(model), weights="push")
+    (stage,) = pushed.plan(await pushed.card()).stages
+    assert re.fullmatch(r"gets its weights from this machine: [0-9.]+ [KM]iB", pushed.weights.intended(stage))
+    there = Trial(host, tmp_path, model=str(model))
+    await there.card()
+    assert there.weights.intended(stage) == ""
+    with serving("owner/toy", model) as hub:
+        fetched = Trial(host, tmp_path, {"HF_ENDPOINT": hub.url}, model="owner/toy")
+        await fetched.card()
+        assert f"from {hub.url}: 2 files, " in fetched.weights.intended(stage)
+    assert not (pushed.home / "ours").exists()
