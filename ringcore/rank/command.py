@@ -140,9 +140,10 @@ def _watch(deployment: Deployment, control: Control, executor: Executor) -> Memo
     )
 
     def ahead() -> int:
-        held = executor.kv_bytes
-        step = planned.workspace_bytes - max(0, mx.get_active_memory() - resident - held)
-        return max(0, step) + min(int(share * planned.kv_bytes), max(0, planned.kv_bytes - held))
+        running = executor.kv_bytes
+        in_step = mx.get_active_memory() - resident - running - executor.blocks.used.bytes
+        growth = min(int(share * planned.kv_bytes), max(0, planned.kv_bytes - running))
+        return max(0, planned.workspace_bytes - max(0, in_step)) + growth
 
     return MemoryWatch(deployment.rank, deployment.me.host, ahead, gauges(planned), control.send)
 

@@ -144,3 +144,5 @@ class Control:
                 timer = threading.Timer(QUIT_SECONDS, os._exit, (0,))
                 timer.daemon = True
                 timer.start()
+            case _:
+                pass  # meant for the gateway

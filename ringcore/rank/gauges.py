@@ -7,6 +7,7 @@ host's own memory) with what the system counts. Decides nothing: that is `ringco
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import mlx.core as mx
@@ -23,13 +24,15 @@ _HOST_PART, _MOST_HOST_SPARE = 32, GIB
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """``spare``: what should stay free beside the next step. ``deadly``: passing it ends the process."""
+    """``spare``: what should stay free beside the next step. ``deadly``: passing it ends the process.
+    ``steps``: what steps take is taken of it (a card with memory of its own leaves the host's alone)."""
 
     used: int
     limit: int
     spare: int
     source: str
     deadly: bool
+    steps: bool = True
 
     @property
     def left(self) -> int:
@@ -105,6 +108,7 @@ def _host() -> Reading:
         spare=min(_MOST_HOST_SPARE, memory.total // _HOST_PART),
         source="the host's memory",
         deadly=True,
+        steps=not _own_memory(),
     )
 
 
@@ -129,7 +133,14 @@ def _working_set() -> int:
 
 
 def _limit(used: int, limit: int, source: str) -> Reading:
-    return Reading(used=used, limit=limit, spare=min(_MOST_SPARE, limit // _PART), source=source, deadly=True)
+    spare = min(_MOST_SPARE, limit // _PART)
+    return Reading(used=used, limit=limit, spare=spare, source=source, deadly=True, steps=not _own_memory())
+
+
+@cache
+def _own_memory() -> bool:
+    """MLX computes on a card that has memory of its own."""
+    return mx.default_device().type == mx.DeviceType.gpu and not mx.metal.is_available()
 
 
 def _cgroup_limit(folder: Path) -> int:

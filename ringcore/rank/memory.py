@@ -84,7 +84,7 @@ class MemoryWatch:
 
     def _of(self, one: Reading, ahead: int) -> PressureLevel:
         """Levels begin at 1/2, 1/4 and 1/8 of what should stay free, and end an eighth above that."""
-        left = one.left - ahead
+        left = one.left - (ahead if one.steps else 0)
         before = _ORDER.index(self._level)
         for level, eighths in _BEGIN:
             if level == "over" and not one.deadly:

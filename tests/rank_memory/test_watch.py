@@ -20,6 +20,7 @@ class World:
         self.left = LIMIT
         self.ahead = STEP
         self.deadly = True
+        self.steps = True
         self.gone = False
         self.said: list[MemoryPressure] = []
         self.watch = MemoryWatch(1, "mini2", lambda: self.ahead, [self._read], self.said.append)
@@ -28,7 +29,9 @@ class World:
         if self.gone:
             return None
         used = LIMIT - self.left
-        return Reading(used=used, limit=LIMIT, spare=SPARE, source="a test", deadly=self.deadly)
+        return Reading(
+            used=used, limit=LIMIT, spare=SPARE, source="a test", deadly=self.deadly, steps=self.steps
+        )
 
     def look(self, left: int, seconds: float = CHECK_SECONDS) -> list[str]:
         """Levels said at this look."""
@@ -95,6 +98,8 @@ def test_what_is_still_to_come_must_fit_too(world: World) -> None:
     assert world.look(SPARE // 2) == []
     world.ahead = STEP
     assert world.look(SPARE // 2) == ["near"]
+    world.steps = False
+    assert world.look(SPARE) == ["calm"] and world.look(SPARE // 2) == []
 
 
 def test_it_looks_at_once_when_much_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
