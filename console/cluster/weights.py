@@ -119,7 +119,7 @@ class Weights:
 
     async def _model_here(self) -> LocalModel:
         async with self._lock:
-            if self._local is None:
+            if self._local is None or await asyncio.to_thread(self._local.has_changed):
                 self._local = await asyncio.to_thread(LocalModel, self._here)
             return self._local
 
@@ -130,7 +130,8 @@ class Weights:
             return self._hub
 
     async def _push(self, host: Host, prepared: Prepared, stage: Stage, folder: str) -> None:
-        model = await self._model_here()
+        model = self._local
+        assert model is not None, "the card comes first"
         pieces = model.pieces(stage.shard, tokenizer=stage.rank == 0 or stage.shard.is_last)
         push = Push(host, prepared.python, folder, self._sums)
         transfers, remove = await push.look(pieces)

@@ -73,6 +73,7 @@ class LocalModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._stamp = _stamp(folder)
         try:
             if not folder.is_dir():
                 raise PlanError(
@@ -90,6 +91,10 @@ class LocalModel:
             ) from None
         self.tensors = [tensor for tensor, _ in self._places.values()]
         self._units = units(self.config, self.tensors)
+
+    def has_changed(self) -> bool:
+        """Whether files of the folder are others than when it was read."""
+        return _stamp(self.folder) != self._stamp
 
     def pieces(self, shard: Shard, *, tokenizer: bool) -> tuple[Piece, ...]:
         """All files of the stage of ``shard``; with ``tokenizer`` also those that texts need."""
@@ -117,6 +122,14 @@ class LocalModel:
         for path in sorted(self.folder.iterdir()):
             if reads(path.name, tokenizer=tokenizer) and path.is_file():
                 yield Piece(path.name, b"", (Span(str(path), 0, path.stat().st_size),))
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    try:
+        about = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return ()
+    return tuple((name, found.st_size, found.st_mtime_ns) for name, found in about)
 
 
 def _places(folder: Path) -> Iterator[tuple[str, tuple[Tensor, Span]]]:

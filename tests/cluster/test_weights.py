@@ -116,3 +116,13 @@ async def test_before_anything_is_moved_it_is_said_how_much_would_be(
         await fetched.card()
         assert f"from {hub.url}: 2 files, " in fetched.weights.intended(stage)
     assert not (pushed.home / "ours").exists()
+
+
+async def test_a_model_that_was_replaced_while_the_console_was_open_is_read_again(
+    host: SshHost, tmp_path: Path, model: Path
+) -> None:
+    pushed = Trial(host, tmp_path, model=str(model), weights="push")
+    before = await pushed.card()
+    build("llama", model, layers=3)
+    after = await pushed.card()
+    assert len(after.layers) == 3 != len(before.layers)
