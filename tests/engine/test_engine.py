@@ -422,3 +422,28 @@ def test_of_those_that_run_the_youngest_is_ended_and_hears_why_once() -> None:
     assert not [message for message in ring.of("young") if isinstance(message, Finished)]
     assert len(ring.tokens("old")) == 8
     assert ring.engine.idle and ring.engine.shed("memory") == []
+
+
+def test_while_memory_is_short_prompts_are_read_only_when_nobody_answers() -> None:
+    def read(ring: Round) -> int:
+        return ring.positions.get(1, 0)
+
+    ring = Round(Engine(limits(sequences=2)))
+    ring.submit("a", most=8)
+    while not ring.tokens("a"):
+        ring.issue()
+        ring.come_round()
+    ring.submit("b", prompt=64, most=2)
+    ring.issue()
+    begun = read(ring)
+    assert ring.engine.hold("memory") == []
+    while len(ring.tokens("a")) < 5:
+        ring.come_round()
+        ring.issue()
+    assert read(ring) == begun < 64
+    ring.engine.hold("memory", pause=True)
+    ring.run()
+    assert len(ring.tokens("a")) == 8 and read(ring) == begun
+    ring.engine.hold("memory")
+    ring.run()
+    assert len(ring.tokens("b")) == 2

@@ -173,6 +173,15 @@ def test_a_stage_that_is_not_the_size_of_the_plan_is_refused_with_both_numbers(t
             check_resident(stage, expected)
 
 
+def test_what_is_left_of_loading_counts_as_held(tmp_path: Path) -> None:
+    (stage,) = load(build("llama", tmp_path / "model", layers=LAYERS), 0, LAYERS)
+    planned = stage.weight_bytes
+    check_resident(stage, planned, planned)
+    check_resident(stage, planned, planned + (4 << 20))  # the allocator's pages
+    with pytest.raises(PlanError, match=rf"take .* \({planned + (8 << 20)} bytes\)"):
+        check_resident(stage, planned, planned + (8 << 20))
+
+
 def test_a_missing_folder_or_config_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in str(refused(tmp_path / "nowhere"))
     assert f"{tmp_path / 'config.json'} is missing" in str(refused(tmp_path))
