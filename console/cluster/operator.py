@@ -36,6 +36,7 @@ from console.cluster.wheelhouse import Wheelhouse
 from console.ports import ChatDelta, ChatMessage, Confirm, Emit, Setup, refuse
 from ringcore.planning.plan import make_plan
 from ringcore.planning.seats import seated
+from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import MlxringError, NotRunning, RingError
 from ringcore.spec.events import HostStep, HostStepName, Level, LogLine
 from ringcore.spec.facts import HostFacts, Measured
@@ -80,6 +81,7 @@ class Operator:
         self._make_model = make_model
         self._wheelhouse = wheelhouse
         self._environment = environment
+        self._card: ModelCard | None = None
         self._hosts: dict[str, Host] = {}
         self._changing = asyncio.Lock()  # one verb at a time here, and one operator at a time there
         self._running: set[str] = set()  # hosts where the ring ran when the verb began
@@ -405,8 +407,14 @@ class Operator:
             cards[name] = await self._weights.card(host, self.facts[name], own_model, dtype)
 
         _raise_first(await self._each("weights", one))
-        card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])
-        return make_plan(card, self.profile, facts, self._environment)
+        self._card = same_model([(options.name, cards[options.name]) for options in self.profile.hosts])
+        return self.planned_for(self.profile)
+
+    def planned_for(self, profile: Profile) -> Plan:
+        """The plan of another profile over the same hosts and model, which `plan` has read. Pure."""
+        assert self._card is not None, "plan first"
+        facts = [self.facts[options.name] for options in profile.hosts]
+        return make_plan(self._card, profile, facts, self._environment)
 
     async def _own_model(self) -> str:
         """Folder of the demo model where the profile asks for it, else ""."""

@@ -2,25 +2,37 @@
 
 import argparse
 
-from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
+from console.commands.runtime import Session, answer, configure_profile, run_session, say
+from console.commands.what_if import HELP, changed, changes
+from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan
+from ringcore.spec.profile import Profile
 from ringcore.spec.units import format_bytes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_profile(parser)
+    parser.add_argument("--what-if", metavar="KEY=VALUE,...", default="", help=HELP)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ringcore.spec.profile_file import load_profile
+
+    wanted = changes(arguments.what_if)
+    as_it_is = load_profile(arguments.profile)
+    asked = changed(as_it_is, wanted) if wanted else as_it_is
+
     async def act(session: Session) -> int:
         plan = await session.operator.plan()
         if arguments.json:
             answer(plan)
-        else:
-            say(table(plan))
+            return 0
+        say(table(plan))
+        if wanted and _same_machines(asked, as_it_is):
+            say("\n" + _compared(session, as_it_is, plan))
         return 0
 
-    return with_cluster(arguments, act)
+    return run_session(Session(asked), act)
 
 
 def table(plan: Plan) -> str:
@@ -29,7 +41,7 @@ def table(plan: Plan) -> str:
         f"{plan.model}  {plan.architecture}  {plan.dtype}  context {plan.context} x {plan.sequences}"
         f"  order {plan.order}  plan {plan.digest}",
         "",
-        "rank  host          layers     weights       KV    work  reserve  ceiling     free",
+        "rank  host          layers     weights       KV    work  reserve  ceiling     free      step",
     ]
     for stage in plan.stages:
         sizes = (
@@ -42,6 +54,52 @@ def table(plan: Plan) -> str:
         )
         shard = f"{stage.shard.start}..{stage.shard.end - 1}"
         row = "  ".join(f"{format_bytes(size):>8}" for size in sizes)
-        lines.append(f"{stage.rank:>4}  {stage.host:<12}  {shard:<8} {row}")
+        step = f"{stage.seconds * 1000:.1f} ms"
+        lines.append(f"{stage.rank:>4}  {stage.host:<12}  {shard:<8} {row}  {step:>8}")
     cells = "".join(str(stage.rank) * stage.shard.count for stage in plan.pipeline)
     return "\n".join([*lines, "", f"layers  {cells}", "", *plan.explanation])
+
+
+def _same_machines(asked: Profile, as_it_is: Profile) -> bool:
+    """Whether what was read of the hosts and the model says as much of the profile as it is."""
+    names = [host.name for host in asked.hosts]
+    return names == [host.name for host in as_it_is.hosts] and (asked.model, asked.ring.dtype) == (
+        as_it_is.model,
+        as_it_is.ring.dtype,
+    )
+
+
+def _compared(session: Session, as_it_is: Profile, plan: Plan) -> str:
+    try:
+        now = session.operator.planned_for(as_it_is)
+    except PlanError as error:
+        return f"as the profile is, it does not work: {error.failure.cause.splitlines()[0]}"
+    rows = [
+        ("layers, rank 0 first", _layers(now), _layers(plan)),
+        ("slowest step", _slowest(now), _slowest(plan)),
+        ("tokens/s, one conversation", f"{now.tokens_per_second:.1f}", f"{plan.tokens_per_second:.1f}"),
+        (
+            "tokens/s, all sequences",
+            f"{now.tokens_per_second_together:.1f} of {now.sequences}",
+            f"{plan.tokens_per_second_together:.1f} of {plan.sequences}",
+        ),
+        ("fullest host", _fullest(now), _fullest(plan)),
+    ]
+    wide = max(len(row[1]) for row in rows)
+    head = f"{'':<28}{'the profile':<{max(wide, 11)}}  what if"
+    return "\n".join([head, *(f"{name:<28}{old:<{max(wide, 11)}}  {new}" for name, old, new in rows)])
+
+
+def _layers(plan: Plan) -> str:
+    return ", ".join(f"{stage.host} {stage.shard.count}" for stage in plan.stages)
+
+
+def _slowest(plan: Plan) -> str:
+    slowest = max(plan.stages, key=lambda stage: stage.seconds)
+    return f"{slowest.seconds * 1000:.1f} ms on {slowest.host}"
+
+
+def _fullest(plan: Plan) -> str:
+    shares = {stage.host: stage.need_bytes / max(1, stage.ceiling_bytes) for stage in plan.stages}
+    host = max(shares, key=lambda name: shares[name])
+    return f"{host}, {shares[host]:.0%} of its ceiling"
