@@ -95,3 +95,20 @@ def test_the_lock_file_that_is_shipped_can_be_read_for_both_systems() -> None:
 
 def test_another_lock_file_has_another_hash() -> None:
     assert lock_hash(LOCK) == lock_hash(LOCK) != lock_hash(LOCK + b"\n")
+
+
+def test_a_host_with_a_card_gets_the_same_packages_but_mlx_for_it() -> None:
+    plain, cuda = ({pin.name: pin for pin in parse_lock(lock_text(cuda=card))} for card in (False, True))
+    assert "mlx-cpu" in plain and "mlx-cuda-12" not in plain
+    assert "mlx-cuda-12" in cuda and "mlx-cpu" not in cuda
+    assert {name: pin.version for name, pin in cuda.items() if name in plain} == {
+        name: pin.version for name, pin in plain.items() if name != "mlx-cpu"
+    }
+    assert all(name.startswith(("mlx-cuda", "nvidia-")) for name in cuda.keys() - plain.keys())
+    environment = {
+        "sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix",
+        "python_full_version": "3.12.3", "python_version": "3.12", "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }  # fmt: skip
+    names = {pin.name for pin in pins_for(cuda.values(), environment)}
+    assert {"mlx", "mlx-lm", "mlx-cuda-12", "nvidia-cublas-cu12"} <= names and "mlx-metal" not in names
