@@ -37,7 +37,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     ``step`` and ``status`` say where the way up stands, ``phase`` what the rank itself said last.
     ``failure`` stays until the step that failed, ``failed_step``, is tried again. ``lost``: the agent ran
     when we last heard of it, and the connection to it broke. A host that the plan leaves out has a ``rank``
-    behind all.
+    behind all. ``passed``: steps that are done, in any order; a plan needs no provisioning.
     """
 
     rank: int
@@ -63,6 +63,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     lost: bool = False
     failure: Failure | None = None
     failed_step: HostStepName | None = None
+    passed: tuple[HostStepName, ...] = ()
 
 
 class ClusterState(Struct, frozen=True, kw_only=True):
@@ -136,6 +137,8 @@ def _seated(hosts: tuple[HostView, ...], plan: Plan) -> tuple[HostView, ...]:
 
 
 def _host_step(host: HostView, event: HostStep) -> HostView:
+    others = tuple(step for step in host.passed if step != event.step)
+    host = structs.replace(host, passed=(*others, event.step) if event.status == "done" else others)
     if event.status == "failed":
         failure = event.failure or Failure(cause=f"{event.step} failed", host=host.name, rank=host.rank)
         return structs.replace(
@@ -197,7 +200,13 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
     match event.phase:
         case "ready":
             return structs.replace(
-                host, step="running", status="done", progress=1.0, failure=None, failed_step=None
+                host,
+                step="running",
+                status="done",
+                progress=1.0,
+                failure=None,
+                failed_step=None,
+                passed=STEPS,
             )
         case "failed":
             failure = event.failure or Failure(cause="the rank failed", host=host.name, rank=host.rank)
@@ -213,7 +222,13 @@ def _rank_changed(host: HostView, event: RankChanged) -> HostView:
         case _:
             pass
     return structs.replace(
-        host, step="start", status="active", progress=event.progress, failure=None, failed_step=None
+        host,
+        step="start",
+        status="active",
+        progress=event.progress,
+        failure=None,
+        failed_step=None,
+        passed=STEPS[: STEPS.index("start")],
     )
 
 

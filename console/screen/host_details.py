@@ -20,10 +20,10 @@ from console.logs.text import safe_line, safe_text
 from console.screen.actions import BY_ID
 from console.screen.fact_lines import fact_lines
 from console.screen.messages import ActRequested
-from console.screen.panes.hosts import host_state
+from console.screen.panes.hosts import host_state, way_up
 from console.screen.panes.memory import memory_lines
 from console.screen.picture import Picture
-from console.screen.theme import BAD, DIM, FAILED, OK, WAITING, WORKING, badge
+from console.screen.theme import BAD, DIM, badge
 from console.state import STEPS, HostView
 from ringcore.spec.facts import HostFacts
 
@@ -89,14 +89,9 @@ def _head(host: HostView, working: bool) -> Content:
 
 def way_up_words(host: HostView) -> str:
     """``● reach  ▶ facts 40%  ○ provision`` ..."""
-    at = STEPS.index(host.step)
-    here = {"done": OK, "active": WORKING, "failed": FAILED, "waiting": WAITING}[host.status]
-    words: list[str] = []
-    for index, step in enumerate(STEPS):
-        glyph = OK if index < at else here if index == at else WAITING
-        share = f" {host.progress:.0%}" if index == at and host.status == "active" and host.progress else ""
-        words.append(f"{glyph} {step}{share}")
-    return "  ".join(words)
+    share = f" {host.progress:.0%}" if host.status == "active" and host.progress else ""
+    glyphs = zip(way_up(host), STEPS, strict=True)
+    return "  ".join(f"{glyph} {step}{share if step == host.step else ''}" for glyph, step in glyphs)
 
 
 def _standing(picture: Picture, host: HostView) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from ringcore.spec.plan import Plan
 
 # Writes these layers, rank 0 first (none: the planner's own choice), into the profile. Why not, or None.
 Write = Callable[[tuple[int, ...]], Failure | None]
-_HINTS = "←→ move (shift 5)  tab boundary  enter write  u undo  p planner's  esc leave"
+_HINTS = "←→ move  tab next  enter write  u undo  p planner's  esc leave"
 
 
 class SplitEditor(ModalScreen[None]):

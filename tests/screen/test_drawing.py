@@ -13,7 +13,7 @@ from console.screen.panes.layers import draw_layers
 from console.screen.panes.memory import memory_bar, used_of
 from console.screen.picture import Picture, headline, why_no_chat
 from console.screen.theme import bar, fit, fit_name
-from console.state import HostView, apply, initial
+from console.state import STEPS, HostView, apply, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import Recorded, StepCount
 from ringcore.spec.shard import Shard
@@ -127,10 +127,19 @@ def test_every_state_of_a_host_has_a_sign_of_its_own_besides_the_colour() -> Non
 
 
 def test_the_way_up_is_seven_signs() -> None:
-    host = HostView(rank=0, name="a", step="provision", status="active")
+    host = HostView(rank=0, name="a", step="provision", status="active", passed=("reach", "facts"))
     assert way_up(host) == "●●▶○○○○"
     assert way_up(structs.replace(host, status="failed")) == "●●✗○○○○"
-    assert way_up(structs.replace(host, step="running", status="done")) == "●●●●●●●"
+    assert way_up(structs.replace(host, step="running", status="done", passed=STEPS)) == "●●●●●●●"
+
+
+def test_a_plan_needs_no_provisioning_and_the_way_up_says_so() -> None:
+    script = fake.Script()
+    for step in ("reach", "facts", "weights"):
+        script.step(0, step)
+    assert way_up(picture(script.records).state.hosts[0]) == "●●○●○○○"
+    script.step(0, "provision", status="active")
+    assert way_up(picture(script.records).state.hosts[0]) == "●●▶●○○○"
 
 
 def test_a_rank_at_rest_has_no_speed() -> None:

@@ -183,10 +183,9 @@ def host_state(host: HostView, working: bool) -> tuple[str, str]:
 
 
 def way_up(host: HostView) -> str:
-    """One glyph a stage of the way up: done, at work or failed, still to come."""
-    at = STEPS.index(host.step)
+    """One glyph a step of the way up: done, at work or failed, still to come."""
     here = {"done": OK, "active": WORKING, "failed": FAILED, "waiting": WAITING}[host.status]
-    return OK * at + here + WAITING * (len(STEPS) - at - 1)
+    return "".join(here if step == host.step else OK if step in host.passed else WAITING for step in STEPS)
 
 
 def host_more(host: HostView, width: int) -> Content:
