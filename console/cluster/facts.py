@@ -125,5 +125,5 @@ def _pythons(text: str, given: str, lock: bytes) -> tuple[PythonFound, ...]:
     for line in text.splitlines():
         path, _, answer = line.partition("\t")
         if one := parse_probe(answer):
-            answers[path] = one
+            answers[path or given] = one
     return found_pythons(answers, parse_lock(lock), given)

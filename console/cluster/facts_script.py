@@ -72,16 +72,17 @@ rings() {
 }
 """
 
-# One after the other, so that long answers cannot mix; each on one line, behind the path that was asked.
+# One after the other, so that long answers cannot mix; each on one line, behind the path that was asked (none
+# for the profile's own, which may have any name).
 # The stub /usr/bin/python3 of a Mac without developer tools opens a dialog there: it is left alone.
 _PYTHONS = r"""
 ask() {
   answer=$("$1" -I -B -c "$probe" 2>/dev/null </dev/null | tail -n 1)
-  [ -n "$answer" ] && printf '%s\t%s\n' "$1" "$answer"
+  [ -n "$answer" ] && printf '%s\t%s\n' "${2-$1}" "$answer"
 }
 pythons() {
   given=$(expand "$python")
-  if [ -n "$given" ] && [ -x "$given" ] && [ ! -d "$given" ]; then ask "$given"; return; fi
+  if [ -n "$given" ] && [ -x "$given" ] && [ ! -d "$given" ]; then ask "$given" ""; return; fi
   IFS='
 '
   seen=:

@@ -16,6 +16,7 @@ from console.cluster.actions import (
 from console.cluster.lock import parse_lock, pins_for
 from console.cluster.look import Found
 from console.cluster.pythons import MINIMUM, as_text, environment_of
+from console.cluster.quoting import quote
 from console.cluster.wheels import lacking_wheels
 from ringcore.spec.errors import ProvisionError
 from ringcore.spec.facts import HostFacts, PythonFound
@@ -121,7 +122,7 @@ def _given_python(facts: HostFacts, options: HostOptions, lacking: tuple[str, ..
         names = ", ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "")
         raise ProvisionError(
             f"{options.python} lacks {names or 'locked packages'}",
-            f"run there: {options.python} -m pip install {' '.join(lacking[:4])}"
+            f"run there: {quote(given.path)} -m pip install {' '.join(lacking[:4])}"
             f"{' ...' if len(lacking) > 4 else ''}; or {other}",
             host=facts.host,
         )

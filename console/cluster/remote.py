@@ -8,7 +8,7 @@ asking the host for facts first. Knows nothing of connections.
 import shlex
 
 from console.cluster.shell import EXPAND
-from ringcore.spec.deployment import MARKER
+from ringcore.spec.deployment import MARKER, OURS
 
 LAUNCHER = "ringcore"
 DEFAULT_HOME = "~/.mlxring"
@@ -20,12 +20,31 @@ _LAUNCH = (
 NOT_DEPLOYED = 44  # exit status where no launcher is, or no such file
 # $1 home, $2 ring, $3 the file's name
 _READ = EXPAND + 'file="$(expand "$1")/runs/$2/$3"; [ -e "$file" ] || exit 44; exec cat "$file"'
+# $1 home. What was made by us is known by its name; anything else in there is left, and printed.
 _PURGE = (
-    EXPAND + 'home=$(expand "$1"); [ -d "$home" ] || exit 0; '
-    f'[ -f "$home/{MARKER}" ] || exit 45; '
-    'rm -rf -- "$home"'
+    EXPAND
+    + rf"""
+home=$(expand "$1")
+[ -d "$home" ] || exit 0
+[ -f "$home/{MARKER}" ] || exit 45
+cd -- "$home" || exit 1
+running=
+for file in runs/*/agent.pid; do
+  read -r pid rest < "$file" && kill -0 "$pid" || continue
+  case $(ps -o args= -p "$pid") in *ringcore*) ring=${{file#runs/}}; running="$running ${{ring%%/*}}";; esac
+done 2>/dev/null
+[ -z "$running" ] || {{ echo "$running"; exit 46; }}
+for one in {" ".join(OURS)}; do
+  if [ -e "$one" ] || [ -L "$one" ]; then rm -rf -- "$one" || exit 1; fi
+done
+left=$(ls -A | grep -vx '{MARKER}')
+[ -z "$left" ] || {{ printf '%s\n' "$left"; exit 47; }}
+rm -f -- '{MARKER}' && cd / && {{ [ -L "$home" ] || rmdir -- "$home"; }}
+"""
 )
 NOT_OURS = 45  # exit status of a purge of a folder without our marker
+RUNS_ANOTHER = 46  # of one from which rings run; their names are printed
+NOT_ALL_OURS = 47  # of one that had more in it than ours
 
 
 def launch(home: str, ring: str, process: str, *arguments: str) -> list[str]:
@@ -44,7 +63,7 @@ def show_home(home: str) -> list[str]:
 
 
 def purge(home: str) -> list[str]:
-    """argv that removes ``home`` with all its contents, if its marker says that it is ours."""
+    """argv that removes what is ours in ``home``, if its marker says that it is ours, and then ``home``."""
     return ["/bin/sh", "-c", _PURGE, "sh", home or DEFAULT_HOME]
 
 

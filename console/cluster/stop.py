@@ -1,7 +1,18 @@
 """Ends a ring on its hosts and, when asked, removes everything of ours there."""
 
+from collections.abc import Callable
+
 from console.cluster.host import Host
-from console.cluster.remote import NOT_DEPLOYED, NOT_OURS, launch, purge
+from console.cluster.remote import (
+    DEFAULT_HOME,
+    NOT_ALL_OURS,
+    NOT_DEPLOYED,
+    NOT_OURS,
+    RUNS_ANOTHER,
+    launch,
+    purge,
+)
+from console.logs.text import safe_line
 from ringcore.spec.errors import ProvisionError, RingError
 
 
@@ -17,17 +28,33 @@ async def reap(host: Host, ring: str) -> None:
 
 
 async def purge_home(host: Host) -> None:
-    """Removes the home folder; refuses one without our marker."""
-    result = await host.run(purge(host.options.home), timeout=60)
-    if result.status == NOT_OURS:
-        raise ProvisionError(
-            f"{host.options.home or '~/.mlxring'} has no marker file of mlxring, so it was left as it is",
-            "look into it and remove it by hand",
-            host=host.options.name,
-        )
-    if result.status != 0:
-        raise ProvisionError(
-            f"purge failed: {result.stderr.strip()[-300:]}",
-            "remove the folder by hand",
-            host=host.options.name,
-        )
+    """Removes what is ours in the home folder, and the folder.
+
+    Raises `ProvisionError` where something is left: all of a folder that has no marker of ours or that rings
+    run from, and in any folder what is not ours."""
+    home = host.options.home or DEFAULT_HOME
+    result = await host.run(purge(host.options.home), timeout=120)
+    said = ", ".join(safe_line(line) for line in result.stdout.strip().splitlines()[:8])
+    say: Callable[[str, str], ProvisionError] = lambda cause, remedy: ProvisionError(  # noqa: E731
+        cause, remedy, host=host.options.name
+    )
+    match result.status:
+        case 0:
+            return
+        case status if status == NOT_OURS:
+            raise say(
+                f"{home} has no marker file of mlxring, so it was left as it is",
+                "look into it and remove it by hand",
+            )
+        case status if status == RUNS_ANOTHER:
+            raise say(
+                f"nothing in {home} was removed: rings run from it: {said}",
+                "end them first with `mlxring down` and their own profiles",
+            )
+        case status if status == NOT_ALL_OURS:
+            raise say(
+                f"what mlxring put into {home} was removed; these are not its own and were left: {said}",
+                "look into the folder and remove it by hand",
+            )
+        case _:
+            raise say(f"purge failed: {result.stderr.strip()[-300:]}", "remove the folder by hand")

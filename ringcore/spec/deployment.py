@@ -2,9 +2,12 @@
 
 Layout of a host's ``home`` (``~/.mlxring`` unless the profile says otherwise)::
 
-    marker                      says that this folder is ours (purge looks for it)
+    mlxring-home                the marker: says that this folder is ours (purge looks for it)
     venv-<lock hash>/           interpreter and packages
     code-<hash>/ringcore/       ringcore as the console has it
+    wheels-<lock hash>/         packages that were sent
+    python/                     an interpreter of ours
+    models/                     weights that were sent or fetched
     runs/<ring>/                deployment.json secret(0600) api.key(0600) agent.sock engine.sock agent.pid
                                 events.jsonl rank-<n>.log agent.log gateway.log
 """
@@ -14,6 +17,8 @@ from msgspec import Struct
 from ringcore.spec.plan import Plan
 
 MARKER = "mlxring-home"
+# what may lie there of ours, as patterns of the shell: whatever is added must be named here, for purge
+OURS = ("venv-*", "code-*", "wheels-*", "python", "models", "prefix", "runs")
 DEPLOYMENT_FILE = "deployment.json"
 SECRET_FILE = "secret"
 API_KEY_FILE = "api.key"  # on the leader, 0600; kept from one deployment to the next

@@ -1,5 +1,7 @@
 """What is run on a prepared host: the launcher, and the removal of our folder and of nothing else."""
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from console.cluster.stop import purge_home, reap
 from ringcore.spec.deployment import MARKER
 from ringcore.spec.errors import ProvisionError, RingError
 from tests.cluster.reach import options, reached
+
+
+def started(*argv: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(argv)
+
 
 HOMES = ["", "~/.mlxring", "~/it's a $(touch x) place"]
 
@@ -88,3 +95,58 @@ async def test_a_folder_without_our_marker_is_never_purged(tmp_path: Path) -> No
         with pytest.raises(ProvisionError, match="~/data has no marker file"):
             await purge_home(host)
     assert (home / "data" / "thesis.txt").read_text() == "mine"
+
+
+async def test_what_somebody_else_put_there_is_left_and_named(tmp_path: Path) -> None:
+    ours = tmp_path / "home" / ".mlxring"
+    for name in (
+        "venv-0123",
+        "code-0123",
+        "wheels-0123",
+        "models",
+        "runs",
+        "python",
+        "photos",
+        ".secret; $(touch x)",
+    ):
+        (ours / name).mkdir(parents=True)
+        (ours / name / "file").touch()
+    (ours / "venv-0123.lock").touch()
+    (ours / MARKER).touch()
+    async with reached(tmp_path / "home") as host:
+        with pytest.raises(ProvisionError, match=r"were left: .*photos"):
+            await purge_home(host)
+        assert sorted(path.name for path in ours.iterdir()) == [".secret; $(touch x)", MARKER, "photos"]
+        assert (ours / "photos" / "file").exists()
+        shutil.rmtree(ours / "photos")
+        shutil.rmtree(ours / ".secret; $(touch x)")
+        await purge_home(host)
+    assert not ours.exists() and not (tmp_path / "home" / "x").exists()
+
+
+async def test_a_link_in_our_folder_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    ours = tmp_path / "home" / ".mlxring"
+    ours.mkdir(parents=True)
+    (ours / MARKER).touch()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").touch()
+    (ours / "models").symlink_to(tmp_path / "weights")
+    async with reached(tmp_path / "home") as host:
+        await purge_home(host)
+    assert not ours.exists() and (tmp_path / "weights" / "model.safetensors").exists()
+
+
+async def test_nothing_is_purged_under_a_ring_that_runs(tmp_path: Path) -> None:
+    run = tmp_path / "home" / ".mlxring" / "runs" / "other"
+    run.mkdir(parents=True)
+    (run.parents[1] / MARKER).touch()
+    agent = started(sys.executable, "-c", "import time; time.sleep(60)", "ringcore", "agent")
+    try:
+        (run / "agent.pid").write_text(f"{agent.pid} 1760000000.5 agent\n")
+        async with reached(tmp_path / "home") as host:
+            with pytest.raises(ProvisionError, match="rings run from it: other"):
+                await purge_home(host)
+        assert (run / "agent.pid").exists()
+    finally:
+        agent.kill()
+        agent.wait()

@@ -28,7 +28,8 @@ def test_a_destination_is_user_host_and_port(text: str, target: Target, place: s
 @pytest.mark.parametrize(
     "text",
     ["", "@mini1", "op@", "mini1:", "mini1:0", "mini1:65536", "mini1:ssh", "mini1:²", "[::1", "[::1]x",
-     "[]:22", "-oProxyCommand=x", "op@-x", "a b"],
+     "[]:22", "-oProxyCommand=x", "op@-x", "a b", "-op@h", "h;touch$IFSx", "$(touch x)", "`x`", "h|x",
+     "o'p@h", "h\nProxyCommand x", "h\x1b[2J", "h&x", "h\\", 'h"'],
 )  # fmt: skip
 def test_anything_else_is_refused_with_the_form_that_is_expected(text: str) -> None:
     with pytest.raises(HostError, match=r"does not name an SSH server") as caught:
