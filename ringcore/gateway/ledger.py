@@ -150,6 +150,7 @@ class Ledger:
             return
         if isinstance(message, Started):
             request.cached_tokens = message.cached_tokens
+            self._metrics.cached(message.cached_tokens)
             self._report(request.event("running"))
             return
         if isinstance(message, Token):

@@ -124,7 +124,14 @@ def test_with_a_certificate_it_speaks_tls_that_a_client_can_verify(model: Path, 
             httpx.get(gateway.url.replace("https", "http") + MODELS, trust_env=False)
 
 
-@pytest.mark.parametrize("trouble", ["missing", "foreign", "password"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "password",
+        pytest.param("missing", marks=pytest.mark.slow),
+        pytest.param("foreign", marks=pytest.mark.slow),
+    ],
+)
 def test_a_certificate_that_cannot_be_used_is_told_by_its_file(
     model: Path, tmp_path: Path, trouble: str
 ) -> None:
@@ -143,6 +150,7 @@ def test_a_certificate_that_cannot_be_used_is_told_by_its_file(
         assert b"Traceback" not in gateway.log.read_bytes()
 
 
+@pytest.mark.slow
 def test_beside_the_address_it_is_bound_to_it_answers_on_loopback_for_the_console(model: Path) -> None:
     with GatewayProcess(model, api_bind="127.0.0.2", api_key=KEY) as gateway:
         gateway.ready()

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ringcore.gateway.openapi import document, page
 from ringcore.gateway.pulse import STANDSTILL_SECONDS, Pulse
+from ringcore.spec.engine import Started
 from ringcore.spec.events import MemoryUsed, StepCount
 from tests.gateway.harness import FakeRank, GatewayProcess, chat, streaming
 from tests.ring.harness import until
@@ -75,7 +76,9 @@ async def test_figures_count_requests_tokens_and_times(client: httpx.AsyncClient
     submit = await rank.submit()
     during = await figures(client)
     assert (during["mlxring_requests_waiting",], during["mlxring_requests_running",]) == (1, 0)
-    rank.answer(submit, "the quick dog")
+    rank.send(Started(id=submit.id, cached_tokens=3))
+    rank.text(submit, "the quick dog")
+    rank.finish(submit)
     await asking
     await client.post(CHAT, json=chat(n=0))
     after = await figures(client)
@@ -85,6 +88,7 @@ async def test_figures_count_requests_tokens_and_times(client: httpx.AsyncClient
 
     tokens = len(rank.encode("the quick dog"))
     assert grown("mlxring_prompt_tokens_total") == len(submit.prompt)
+    assert grown("mlxring_cached_prompt_tokens_total") == 3
     assert grown("mlxring_completion_tokens_total") == tokens
     assert grown("mlxring_requests_total", "done") == 1
     assert grown("mlxring_time_to_first_token_seconds_count") == 1

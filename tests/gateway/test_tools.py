@@ -27,7 +27,13 @@ CLOCK = {"type": "function", "function": {"name": "clock"}}
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"place": "Köln"}}\n</tool_call>'
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain marks", "special marks"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(False, id="plain marks", marks=pytest.mark.slow),
+        pytest.param(True, id="special marks"),
+    ],
+)
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
