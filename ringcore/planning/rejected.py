@@ -1,15 +1,15 @@
 """What else the layers could have been split like, and why they are not: a sentence for each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from ringcore.planning.choose import Choice, choose, with_host
-from ringcore.planning.evaluate import Evaluation, weigh
+from ringcore.planning.evaluate import Evaluation, runs_of, weigh
 from ringcore.planning.naive import by_free_memory, even
 from ringcore.planning.task import Task
 
-_MOST_HOSTS = 8  # each host left out is a search of its own
+_MOST_HOSTS = 8  # of a profile; each of these alternatives is a search of its own
 _SAME = 1.0005
 
 
@@ -38,13 +38,16 @@ def evaluation(task: Task, choice: Choice) -> Evaluation:
 
 
 def _alternatives(task: Task, choice: Choice) -> Iterator[Alternative]:
-    yield Alternative("equal numbers of layers", even(task))
-    yield Alternative("layers by free memory alone", by_free_memory(task))
+    total, free = task.needs.total, [room.ceiling_bytes for room in task.rooms]
+    yield Alternative("equal numbers of layers", _by_hand(task, even(total, len(free))))
+    yield Alternative("layers by free memory alone", _by_hand(task, by_free_memory(total, free)))
+    if len(task.rooms) > _MOST_HOSTS:
+        return
     for objective in ("throughput", "latency", "memory"):
         if objective != task.objective:
             other = task.asking(objective=objective, layers=())
             yield Alternative(f"objective {objective}", choose(other))
-    if task.objective not in ("throughput", "latency", "memory") or len(task.rooms) > _MOST_HOSTS:
+    if task.objective not in ("throughput", "latency", "memory"):
         return
     if list(choice.ranks) != sorted(choice.ranks):
         yield Alternative("the hosts in the profile's order", choose(task.asking(arrange=False)))
@@ -55,6 +58,10 @@ def _alternatives(task: Task, choice: Choice) -> Iterator[Alternative]:
             yield Alternative(f"{name} in the ring as well", with_host(fixed, rank))
         else:
             yield Alternative(f"the ring without {name}", _without(fixed, rank))
+
+
+def _by_hand(task: Task, layers: Sequence[int]) -> Choice:
+    return Choice(tuple(range(len(layers))), tuple(runs_of(layers, task.ring.order)))
 
 
 def _without(task: Task, rank: int) -> Choice | None:
