@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--local", type=int, metavar="N", help="N ranks on this machine")
     parser.add_argument("--context", type=int, metavar="TOKENS", help="tokens a sequence may reach")
     parser.add_argument("--sequences", type=int, metavar="N", help="sequences that may run at once")
-    parser.add_argument("--objective", help="throughput, memory or equal")
+    parser.add_argument("--objective", help="throughput, latency, memory or equal")
     parser.add_argument("--order", help="reverse or forward")
     parser.add_argument("--backend", help="ring, jaccl, nccl or mpi")
     parser.add_argument("--port", type=int, help="first port of the ring")

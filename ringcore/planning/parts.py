@@ -20,7 +20,7 @@ _OUTER: dict[Outer, re.Pattern[str]] = {
 # What mlx-lm's `sanitize` drops: pictures, sound, and heads that predict further tokens.
 _FOREIGN = re.compile(
     r"(?:^|\.)(?:vision\w*|visual|audio\w*|embed_vision|embed_audio|multi_modal_projector|mm_projector"
-    r"|patch_merge_mlp|mtp)\."
+    r"|patch_merge_mlp|mtp\w*)\."
 )
 _EXPERTS = re.compile(r"\.(?:experts|switch_mlp|switch_glu)\.")
 

@@ -87,6 +87,25 @@ def test_layers_past_the_last_one_and_rotary_tables_are_not_loaded() -> None:
     assert make([*layers(), *extra, *outer()]).layers == make([*layers(), *outer()]).layers
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mtp.layers.0.mlp.up_proj.weight",
+        "model.mtp.layers.0.mlp.up_proj.weight",
+        "model.mtp_layers.0.final_layernorm.weight",
+        "model.mtp_block.0.mlp.up_proj.weight",
+        "model.mtp_emb_norm.0.weight",
+        "model.layers.2.shared_head.head.weight",
+        "model.layers.2.embed_tokens.weight",
+    ],
+)
+def test_what_predicts_further_tokens_is_not_loaded(name: str) -> None:
+    extra = tensor(name, 8, 8)
+    card, bare = make([*layers(), extra, *outer()]), make([*layers(), *outer()])
+    assert (card.layers, card.norm_bytes) == (bare.layers, bare.norm_bytes)
+    assert (card.embedding_bytes, card.head_bytes) == (bare.embedding_bytes, bare.head_bytes)
+
+
 def test_a_token_reads_the_chosen_experts_only() -> None:
     experts = [
         tensor(f"model.layers.{n}.mlp.experts.{e}.up_proj.weight", 16, 8) for n in range(2) for e in range(4)
