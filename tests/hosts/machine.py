@@ -27,7 +27,9 @@ _ETC = {
     "group": "{user}:x:{uid}:\n",
     "shadow": "{user}:*:19700:0:99999:7:::\n",
 }
+# of each keyword, what comes first counts
 _SSHD = """\
+{more}
 ListenAddress {listen}
 {keys}
 UsePAM no
@@ -35,7 +37,6 @@ PasswordAuthentication no
 SetEnv PATH={path} {environment}
 PidFile none
 LogLevel VERBOSE
-{more}
 """
 
 
@@ -152,6 +153,13 @@ class Machine:
     def authorize(self, *keys: Path) -> None:
         text = "".join(key.with_suffix(".pub").read_text() for key in keys)
         (self.home / ".ssh" / "authorized_keys").write_text(text)
+
+    def set_password(self, password: str) -> None:
+        """For the account; "" locks it again. Whether it may be used is up to the server's configuration."""
+        hashed = command("openssl", "passwd", "-6", password).strip() if password else "*"
+        file = self.folder / "etc" / "shadow"
+        lines = [line for line in file.read_text().splitlines() if not line.startswith(f"{self.user}:")]
+        file.write_text("\n".join([*lines, f"{self.user}:{hashed}:19700:0:99999:7:::"]) + "\n")
 
     def public_key(self, kind: str = "ed25519") -> str:
         """``TYPE BASE64`` of the host key."""

@@ -11,6 +11,8 @@ from pathlib import Path
 _PROGRAMS = {
     "/usr/sbin/sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
+    "ssh-agent": "openssh-client",
+    "openssl": "openssl",
     "ip": "iproute2",
     "nft": "nftables",
     "fish": "fish",
@@ -53,7 +55,7 @@ def command(*words: str, timeout: float = 20) -> str:
     return done.stdout
 
 
-def key_pair(path: Path, kind: str = "ed25519") -> None:
+def key_pair(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
     """A new key at ``path``, in the place of one that is there."""
     path.unlink(missing_ok=True)
-    command("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", path.name, "-f", str(path))
+    command("ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", str(path))

@@ -12,7 +12,7 @@ third    fish   through ``first`` only (ProxyJump)   noisy config.fish; no way t
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.hosts.machine import Machine
 from tests.hosts.needs import command, key_pair
 from tests.hosts.network import Network, alone_in_a_network, drop_nothing, within
 from tests.whole.harness import Operator, argument, until
+from tests.whole.seat import Seat
 
 RING = {"first": "10.77.0.11", "second": "10.77.0.12", "third": "10.77.0.13"}
 OFFICE = {"operator": "10.77.0.129", "first": "10.77.0.131", "second": "10.77.0.132"}
@@ -125,6 +126,7 @@ class RoomOperator(Operator):
     """The operator of the room's ring, at the machine in the office."""
 
     room: Room = None  # type: ignore[assignment]
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ring = {"port": PORT, "context": 1024, "prefill_chunk": 64} | self.ring
@@ -143,7 +145,7 @@ class RoomOperator(Operator):
 
     @property
     def environment(self) -> dict[str, str]:
-        return super().environment | {"USER": "nobody-special", "LOGNAME": "nobody-special"}
+        return super().environment | {"USER": "nobody-special", "LOGNAME": "nobody-special"} | self.variables
 
     def start(self, command: str, *arguments: str) -> "subprocess.Popen[str]":
         words = [sys.executable, "-m", "console", command, str(self.profile), *arguments]
@@ -155,6 +157,11 @@ class RoomOperator(Operator):
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def sits_down(self, command: str, *arguments: str) -> Seat:
+        """A command at a terminal."""
+        words = [sys.executable, "-m", "console", command, str(self.profile), *arguments]
+        return Seat([*within(self.room.operator.pid), *words], self.environment)
 
     def processes(self, *words: str) -> list[psutil.Process]:
         return [p for machine in self.room.machines.values() for p in machine.processes("ringcore", *words)]
