@@ -30,7 +30,7 @@ def test_new_hosts_are_shown_asked_about_and_kept_also_behind_a_jump_host(operat
     file = operator.room.ssh / "known_hosts"
     file.unlink()
     refused = operator.run("check")
-    assert refused.code == 3 and "is unknown" in refused.err and "--accept-new-host-keys" in refused.err
+    assert refused.code == 3 and "is unknown" in refused.out and "--accept-new-host-keys" in refused.out
     assert not file.exists()
 
     seat = operator.sits_down("check")
@@ -70,7 +70,7 @@ def locked(operator: RoomOperator) -> Iterator[Path]:
 
 def test_a_passphrase_is_asked_for_once_for_three_hosts(operator: RoomOperator, locked: Path) -> None:
     refused = operator.run("check")
-    assert refused.code == 3 and f"ssh-add {locked}" in refused.err
+    assert refused.code == 3 and f"ssh-add {locked}" in refused.out
     seat = operator.sits_down("check")
     seat.types("wrong", f"Passphrase of {locked}:")
     seat.types(PHRASE, f"Passphrase of {locked}:")
@@ -108,7 +108,7 @@ def test_a_password_is_asked_for_where_no_key_is_taken(operator: RoomOperator) -
     machine.restart_sshd("PasswordAuthentication yes")
     try:
         refused = operator.run("check")
-        assert refused.code == 3 and "takes a password too" in refused.err
+        assert refused.code == 3 and "takes a password too" in refused.out
         seat = operator.sits_down("check")
         account = f"Password of op-second@{OFFICE['second']}:"
         seat.types("wrong", account)
