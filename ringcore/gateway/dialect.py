@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 # What marks are made of. A model with none of these has none, and needs no table of all models to say so.
-_HINTS = ("think", "channel", "<|open|>", "tool", "TOOL", "function", "call")
+_HINTS = ("think", "channel", "<|open|>", "tool", "TOOL", "function", "call", "arg_key")
 _PACKAGE = "ringcore_mlx_lm"
 
 
