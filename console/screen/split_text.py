@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.style import Style
 
 from console.logs.text import safe_line
-from console.screen.panes.memory import memory_bar, used_of
+from console.screen.panes.memory import memory_bar, planned, used_of
 from console.screen.theme import BAD, DIM, INK, badge, fit_name, rank_color
 from ringcore.planning.evaluate import Evaluation
 from ringcore.spec.plan import Plan, Stage
@@ -91,14 +91,13 @@ def _ranks(split: Split, width: int) -> Iterator[Content]:
         usable = max(0, stage.ceiling_bytes - stage.reserve_bytes)
         over = stage.free_bytes < 0
         slowest = stage.rank == split.now.rates.slowest and len(split.now.stages) > 1
-        sizes = (stage.weight_bytes, stage.caches_bytes, stage.workspace_bytes)
         yield Content.assemble(
             ("▸ " if stage.rank in beside else "  ", "bold $text-accent"),
             badge(stage.rank),
             f" {fit_name(safe_line(stage.host), name)} ",
             f"{f'{shard.start}..{shard.end - 1}':<7} ",
             (f"{f'({shard.count})':<4} ", DIM),
-            *(("[", *memory_bar(sizes, usable, bar, dim=False), "] ") if bar else ()),
+            *(("[", *memory_bar(planned(stage), usable, bar, dim=False), "] ") if bar else ()),
             (
                 f"{('! ' if over else '') + used_of(stage.need_bytes, usable):<16}",
                 f"bold {BAD}" if over else "",

@@ -8,14 +8,14 @@ from textual.content import Content
 
 from console.screen.actions import hints
 from console.screen.header import header_line
-from console.screen.panes.hosts import head_line, host_row, host_state, way_up
+from console.screen.panes.hosts import head_line, host_more, host_row, host_state, way_up
 from console.screen.panes.layers import draw_layers
-from console.screen.panes.memory import memory_bar, used_of
+from console.screen.panes.memory import MemoryPane, held, memory_bar, memory_lines, used_of
 from console.screen.picture import Picture, headline, why_no_chat
 from console.screen.theme import bar, fit, fit_name
 from console.state import STEPS, HostView, apply, initial
 from ringcore.spec.errors import Failure
-from ringcore.spec.events import Recorded, StepCount
+from ringcore.spec.events import MemoryPressure, MemoryUsed, PrefixUsed, Recorded, StepCount
 from ringcore.spec.shard import Shard
 from ringcore.spec.units import GIB, MIB
 from tests.screen import fake
@@ -193,21 +193,45 @@ def test_the_legend_names_inclusive_layers_and_marks_who_works() -> None:
 _sizes = st.integers(0, 40 * GIB)
 
 
-@given(st.tuples(_sizes, _sizes, _sizes), st.integers(0, 64 * GIB), st.integers(6, 80))
+@given(st.tuples(_sizes, _sizes, _sizes, _sizes), st.integers(0, 64 * GIB), st.integers(6, 80))
 def test_a_bar_has_its_width_and_a_cell_for_every_part_that_holds_anything(
-    sizes: tuple[int, int, int], ceiling: int, width: int
+    sizes: tuple[int, int, int, int], ceiling: int, width: int
 ) -> None:
     segments = memory_bar(sizes, ceiling, width, dim=False)
     assert sum(len(text) for text, _ in segments) == width
-    assert [bool(text) for text, _ in segments[:3]] == [size > 0 for size in sizes]
+    assert [bool(text) for text, _ in segments[:4]] == [size > 0 for size in sizes]
 
 
-@given(_sizes, _sizes, _sizes)
-def test_a_bar_is_to_scale_within_a_cell_for_each_part(weights: int, kv: int, work: int) -> None:
-    ceiling, width = 120 * GIB, 60
-    segments = memory_bar((weights, kv, work), ceiling, width, dim=False)
-    used = width - len(segments[3][0])
-    assert abs(used - (weights + kv + work) / ceiling * width) <= 3
+@given(st.tuples(_sizes, _sizes, _sizes, _sizes))
+def test_a_bar_is_to_scale_within_a_cell_for_each_part(sizes: tuple[int, int, int, int]) -> None:
+    ceiling, width = 160 * GIB, 80
+    segments = memory_bar(sizes, ceiling, width, dim=False)
+    used = width - len(segments[4][0])
+    assert abs(used - sum(sizes) / ceiling * width) <= 4
+
+
+def test_what_is_kept_of_earlier_sequences_has_a_part_of_its_own_and_its_use_is_told() -> None:
+    script = fake.Script()
+    script.records = fake.serving()
+    used = PrefixUsed(blocks=12, bytes=2 * GIB, hits=3, reused_tokens=1024, evicted=5)
+    memory = next(record.event for record in script.records if isinstance(record.event, MemoryUsed))
+    script.add(0, structs.replace(memory, prefix=used))
+    shown = picture(script.records)
+    drawn = MemoryPane().draw(shown, 110).plain.splitlines()[0]
+    assert "▚▚" in drawn and used_of(sum(held(memory)) + 2 * GIB, 48 * GIB) in drawn
+    told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
+    assert told["kept"] == "12 blocks, 2.0 GiB; 3 hits reused 1,024 tokens, 5 blocks evicted"
+    assert "2.0 GiB kept" in told["used"]
+
+
+def test_a_rank_that_is_short_of_memory_says_so_in_its_row() -> None:
+    pressure = MemoryPressure(
+        rank=1, host="mini1", level="full", used_bytes=11 * GIB, limit_bytes=12 * GIB, source="its ceiling"
+    )
+    script = fake.Script()
+    script.records = fake.serving()
+    shown = picture(script.add(1, pressure).records).state.hosts[1]
+    assert host_more(shown, 70).plain.startswith("! memory full: 11.0 GiB of 12.0 GiB in use (its ceiling)")
 
 
 def test_used_and_ceiling_are_in_the_same_unit() -> None:

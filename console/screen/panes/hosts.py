@@ -189,7 +189,7 @@ def way_up(host: HostView) -> str:
 
 
 def host_more(host: HostView, width: int) -> Content:
-    """Why it failed and the remedy, in full; or what it does now and the command that runs; or nothing."""
+    """Why it failed and the remedy, in full; or what it does and by which command; or short of memory."""
     if host.failure is not None:
         cause = Content.styled(safe_text(host.failure.cause), BAD)
         if not host.failure.remedy:
@@ -201,4 +201,7 @@ def host_more(host: HostView, width: int) -> Content:
         command = f"$ {safe_line(host.command)}" if host.command else ""
         lines = [Content.styled(fit(line, width).rstrip(), DIM) for line in (doing, command) if line]
         return Content("\n").join(lines)
+    if host.pressure is not None:
+        words = f"! memory {host.pressure.level}: {host.pressure.text}"
+        return Content.styled(fit(safe_line(words), width).rstrip(), "$text-warning")
     return Content("")

@@ -6,10 +6,18 @@ from console.screen.panes.pane import TextPane
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, badge, fit_name
 from console.state import HostView
+from ringcore.spec.events import MemoryUsed
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import GIB, MIB, format_bytes
 
-_PARTS = (("█", "weights", "$primary"), ("▓", "KV", "$success"), ("▒", "workspace", "$warning"))
+# "kept": of sequences that are over, so that the next one need not compute the same beginning.
+_PARTS = (
+    ("█", "weights", "$primary"),
+    ("▓", "KV", "$success"),
+    ("▚", "kept", "$secondary"),
+    ("▒", "workspace", "$warning"),
+)
+Sizes = tuple[int, int, int, int]
 _FREE = "·"
 
 
@@ -39,10 +47,10 @@ def used_of(used: int, ceiling: int) -> str:
 def _row(host: HostView, stage: Stage | None, width: int) -> Content:
     memory = host.memory
     if memory is not None:
-        sizes = (memory.weight_bytes, memory.caches_bytes, memory.workspace_bytes)
+        sizes = held(memory)
         ceiling = stage.ceiling_bytes if stage else memory.resident_bytes + memory.available_bytes
     elif stage is not None:
-        sizes = (stage.weight_bytes, stage.caches_bytes, stage.workspace_bytes)
+        sizes = planned(stage)
         ceiling = stage.ceiling_bytes
     else:
         return Content.assemble(badge(host.rank), " ", (f"{host.name}: not known", DIM))
@@ -59,7 +67,17 @@ def _row(host: HostView, stage: Stage | None, width: int) -> Content:
     )
 
 
-def memory_bar(sizes: tuple[int, int, int], ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
+def planned(stage: Stage) -> Sizes:
+    """What the plan gives to each part of a rank's memory, as `memory_bar` draws it."""
+    return stage.weight_bytes, stage.kv_bytes, stage.prefix_bytes, stage.workspace_bytes
+
+
+def held(memory: MemoryUsed) -> Sizes:
+    kept = memory.prefix.bytes if memory.prefix else 0
+    return memory.weight_bytes, memory.kv_bytes, kept, memory.workspace_bytes
+
+
+def memory_bar(sizes: Sizes, ceiling: int, width: int, dim: bool) -> list[tuple[str, str]]:
     """``width`` cells by cumulated share, so that rounding never adds up; anything above zero gets one."""
     segments: list[tuple[str, str]] = []
     total, filled = 0, 0
@@ -86,13 +104,22 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if stage is not None:
         lines.append(("ceiling", f"{format_bytes(stage.ceiling_bytes)} ({stage.ceiling_source})"))
-        planned = f"{format_bytes(stage.weight_bytes)} weights, {format_bytes(stage.kv_bytes)} KV"
-        lines.append(("planned", f"{planned}, {format_bytes(stage.workspace_bytes)} workspace"))
+        lines.append(("planned", _parts(planned(stage))))
         lines.append(("kept free", format_bytes(stage.reserve_bytes)))
-    if host.memory is not None:
-        memory = host.memory
-        used = f"{format_bytes(memory.weight_bytes)} weights, {format_bytes(memory.kv_bytes)} KV"
-        lines.append(("used", f"{used}, {format_bytes(memory.workspace_bytes)} workspace"))
+    memory = host.memory
+    if memory is not None:
+        lines.append(("used", _parts(held(memory))))
         lines.append(("resident", format_bytes(memory.resident_bytes)))
         lines.append(("available", format_bytes(memory.available_bytes)))
+        kept = memory.prefix
+        if kept is not None:
+            good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
+            lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
+    if host.pressure is not None:
+        lines.append(("memory", f"{host.pressure.level}: {host.pressure.text}"))
     return lines
+
+
+def _parts(sizes: Sizes) -> str:
+    named = zip(sizes, _PARTS, strict=True)
+    return ", ".join(f"{format_bytes(size)} {name}" for size, (_, name, _) in named if size)
