@@ -25,4 +25,4 @@ def chunks(ring: RingOptions, facts: Sequence[HostFacts]) -> tuple[int, ...]:
 
 def computes_on_gpu(facts: HostFacts) -> bool:
     """Whether a rank on this host computes on a GPU."""
-    return facts.os == "darwin"
+    return facts.os == "darwin" or facts.cuda is not None

@@ -71,7 +71,7 @@ def runs_of(layers: Sequence[int], order: str) -> list[tuple[int, int]]:
 
 def weigh(needs: Needs, stages: Sequence[Stage], runs: Sequence[tuple[int, int]]) -> Evaluation:
     """``stages`` in rank order with ``runs[rank]`` as their layers, and what they need and reach there."""
-    reads = Reads(needs, rows_together(needs.sequences, len(stages)))
+    reads = Reads(needs, rows_together(needs, len(stages)))
     placed = tuple(
         structs.replace(
             stage,

@@ -10,6 +10,7 @@ from itertools import accumulate
 from msgspec import Struct
 
 from ringcore.planning.needs import Needs
+from ringcore.spec.card import ModelCard
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Stage
 from ringcore.spec.profile import HostOptions
@@ -20,6 +21,11 @@ LAYER_SECONDS = 0.00012
 # One way from a rank to its neighbour. Loopback was measured, the others are assumed.
 _LINKS = {"loopback": 0.0001, "thunderbolt": 0.0003, "ethernet": 0.0005, "wifi": 0.004}
 _UNKNOWN_LINK = 0.0005
+# Bytes of dense weights that a processor's core reads in the time it multiplies a byte of 4-bit weights: the
+# demo model's 134 million weights took it 95 ms, whatever their bits (docs/performance.md).
+UNPACKING = 24
+# Tokens of a sequence whose caches a step is expected to read: most are far from the end of their context.
+CONVERSATION = 512
 
 
 class Rates(Struct, frozen=True, kw_only=True):
@@ -35,18 +41,26 @@ class Rates(Struct, frozen=True, kw_only=True):
 
 
 class Reads:
-    """Bytes that a step of ``rows`` sequences reads of a run of layers, their contexts half full."""
+    """Bytes that a step of ``rows`` sequences reads of a run of layers.
+
+    On a processor a quantised weight takes the same time whatever its bits, and many times that of reading
+    it, so it counts there as the bytes that could be read meanwhile.
+    """
 
     def __init__(self, needs: Needs, rows: int) -> None:
         card = needs.card
-        tokens = needs.context // 2
+        tokens = min(needs.context // 2, CONVERSATION)
+        unpacking = on_processors(card)
         sizes: list[int] = []
         for layer in card.layers:
             weights = min(layer.weight_bytes, rows * (layer.read_bytes_per_token or layer.weight_bytes))
+            if unpacking:
+                weights = weights * layer.four_bit_bytes * UNPACKING // layer.weight_bytes
             kept = min(tokens, layer.kv_window) if layer.kv_window else tokens
             sizes.append(weights + rows * (kept * layer.kv_bytes_per_token + layer.state_bytes_per_sequence))
         self.sums = tuple(accumulate(sizes, initial=0))
-        self.last = card.norm_bytes + card.head_bytes
+        head = card.four_bit_head_bytes * UNPACKING if unpacking else card.head_bytes
+        self.last = card.norm_bytes + head
         self.total = needs.total
 
     def of(self, start: int, end: int) -> int:
@@ -56,9 +70,18 @@ class Reads:
         return self.of(start, end) / bytes_per_second + (end - start) * LAYER_SECONDS
 
 
-def rows_together(sequences: int, stages: int) -> int:
-    """Sequences that share a step when as many groups run as there are stages."""
-    return -(-sequences // min(sequences, stages))
+def on_processors(card: ModelCard) -> bool:
+    """Whether quantised weights meet float32, which only processors compute in (`console.cluster.model`)."""
+    known = card.four_bit_head_bytes and all(layer.four_bit_bytes for layer in card.layers)
+    return bool(known and card.quantization and card.dtype == "float32")
+
+
+def rows_together(needs: Needs, stages: int) -> int:
+    """Sequences that share a step when as many groups run as there are stages; one where a step of two takes
+    as long as two steps (`ringcore.rank.batching`)."""
+    if on_processors(needs.card):
+        return 1
+    return -(-needs.sequences // min(needs.sequences, stages))
 
 
 def link_seconds(host: HostOptions, facts: HostFacts) -> float:
@@ -80,7 +103,7 @@ def rates(stages: Sequence[Stage], needs: Needs) -> Rates:
         one.seconds(stage.bytes_per_second, stage.shard.start, stage.shard.end) for stage in stages
     )
     slowest = max(stages, key=lambda stage: stage.seconds)
-    groups = min(needs.sequences, len(stages))
+    groups = -(-needs.sequences // rows_together(needs, len(stages)))
     cycle = max(groups * slowest.seconds, travel + sum(stage.seconds for stage in stages))
     return Rates(
         alone=1 / alone,

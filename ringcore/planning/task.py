@@ -118,7 +118,7 @@ class Task:
     def _times(self) -> list[Line]:
         # Latency is what one conversation waits; otherwise as many decode together as a step has.
         alone = self.objective == "latency"
-        rows = 1 if alone else rows_together(self.needs.sequences, len(self.ranks))
+        rows = 1 if alone else rows_together(self.needs, len(self.ranks))
         reads = Reads(self.needs, rows)
         return [self._time(reads, self.speeds[rank].bytes_per_second) for rank in self.ranks]
 
