@@ -23,13 +23,14 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 SUM = ".sha256"
 PART = ".part"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18  # what is lost at the most when this process is killed
 _SMALL = 256 << 20
 
 
@@ -96,18 +97,8 @@ def _one(folder: Path, name: str, size: int, start: int, source: BinaryIO) -> bo
         digest = hashlib.sha256()
         _digest_beginning(file, start, digest)
         file.truncate(start)
-        left = size - start
-        block = bytearray(_BLOCK)
-        view = memoryview(block)
-        while left:
-            # what has come is written at once: a connection that breaks takes this process with it
-            got = source.readinto1(view[: min(left, _BLOCK)])  # type: ignore[attr-defined]
-            if not got:
-                file.flush()
-                raise Refused(f"{name} broke off {left} bytes before its end")
-            file.write(view[:got])
-            digest.update(view[:got])
-            left -= got
+        if not _take(source, file, size - start, digest):
+            raise Refused(f"{name} broke off before its end")
         expected = source.readline(200).strip().decode()
         file.flush()
         if digest.hexdigest() != expected:
@@ -119,6 +110,27 @@ def _one(folder: Path, name: str, size: int, start: int, source: BinaryIO) -> bo
         (folder / (name + SUM)).write_text(expected + "\n")
         part.rename(folder / name)
     _sync(folder)
+    return True
+
+
+def _take(source: BinaryIO, file: BinaryIO, count: int, digest: Any) -> bool:
+    """``count`` bytes into ``file``; summed by a thread, which takes as long as all the rest. False when the
+    source ended before."""
+    blocks = [memoryview(bytearray(_BLOCK)) for _ in range(4)]
+    summing: list[Any] = [None] * len(blocks)
+    at = 0
+    with ThreadPoolExecutor(1) as pool:
+        while count:
+            if summing[at] is not None:
+                summing[at].result()
+            got = source.readinto(blocks[at][: min(count, _BLOCK)])  # type: ignore[attr-defined]
+            file.write(blocks[at][:got])
+            summing[at] = pool.submit(digest.update, blocks[at][:got])
+            count -= got
+            if not got:
+                file.flush()
+                return False
+            at = (at + 1) % len(blocks)
     return True
 
 

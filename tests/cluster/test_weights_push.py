@@ -171,7 +171,7 @@ async def test_a_push_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> No
 
 def left_open(folder: Path) -> bool:
     """Whether a receiver still runs for ``folder``."""
-    return any(str(folder) in process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
+    return any(str(folder) in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
 
 
 async def test_what_another_model_left_half_way_is_noticed_by_its_sum_and_sent_from_the_beginning(
