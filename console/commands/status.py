@@ -66,10 +66,11 @@ def _prefix(state: ClusterState) -> list[str]:
     kept = [(host.rank, host.memory.prefix) for host in state.hosts if host.memory and host.memory.prefix]
     if not kept:
         return []
-    lines = ["", "rank  prefix cache     blocks     hits  tokens reused  evicted"]
+    lines = ["", "rank  prefix cache     blocks     hits  tokens reused  evicted    on disk  damaged"]
     for rank, used in kept:
         lines.append(
             f"{rank:>4}  {format_bytes(used.bytes):>12}  {used.blocks:>9}  {used.hits:>7}"
-            f"  {used.reused_tokens:>13}  {used.evicted:>7}"
+            f"  {used.reused_tokens:>13}  {used.evicted:>7}  {format_bytes(used.disk_bytes):>9}"
+            f"  {used.damaged:>7}"
         )
     return lines

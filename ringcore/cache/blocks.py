@@ -60,6 +60,10 @@ class Blocks:
             made += [array for part in block for array in part]
         mx.async_eval(made)
 
+    def block(self, place: int) -> Block:
+        """What is there; something must be."""
+        return self._held[place]
+
     def put(self, place: int, block: Block) -> None:
         """In place of what is there."""
         self.forget([place])

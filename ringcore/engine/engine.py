@@ -5,13 +5,14 @@ messages for the gateway. It knows nothing of sockets, links or arrays.
 """
 
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 
 from ringcore.engine import logprobs, opening, prefix_steps
 from ringcore.engine.groups import Slots, regroup
 from ringcore.engine.limits import Limits, refusal
 from ringcore.engine.pace import Pace
-from ringcore.engine.prefix import PrefixIndex
+from ringcore.engine.prefix import Chain, PrefixIndex
 from ringcore.engine.prefix_steps import Aside
 from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.sequence import Flight, Sequence
@@ -36,11 +37,12 @@ _NO_GRAMMAR = (
 class Engine:
     """Every method that changes something returns the messages the gateway must get, in order."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_disk: Callable[[bytes], bool] = lambda _name: False) -> None:
         self._limits = limits
         self._queue: deque[Submit] = deque()
         self._running: list[Sequence] = []  # in order of arrival
-        self._prefix = PrefixIndex(limits.prefix_blocks, limits.prefix_root)
+        self._prefix = PrefixIndex(limits.prefix_blocks, limits.prefix_root, on_disk)
+        self._fetching: dict[int, Sequence] = {}  # by slot
         self._asides: deque[Aside] = deque()  # before any other step, in this order
         self._to_drop: deque[Sequence] = deque()
         self._flights: deque[Flight] = deque()
@@ -166,6 +168,8 @@ class Engine:
                     sequence.decodes_in_flight -= 1
                 if row.sample and sequence.ended is None:
                     messages += self._drawn(sequence, row.token, found)
+        elif step.operation is Operation.FETCH:
+            self._fetched(step.rows[0])
         elif step.operation is Operation.DROP:
             for sequence in flight.sequences:
                 self._free.append(sequence.slot)
@@ -236,9 +240,30 @@ class Engine:
         request = self._queue.popleft()
         sequence = Sequence(request, self._free.popleft(), self._prefix.begin(request.prompt))
         self._running.append(sequence)
-        self._asides += prefix_steps.loading(sequence.slot, sequence.chain.places)
+        self._begin(sequence)
         payload = opening.encode(opening.make_opening(request))
         return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
+
+    def _begin(self, sequence: Sequence) -> None:
+        """With the blocks that are held, once those that lie on disk have come."""
+        claim = self._prefix.fetch(sequence.chain, prefix_steps.MAX_BLOCKS)
+        if claim.places:
+            sequence.fetching = claim
+            self._fetching[sequence.slot] = sequence
+            self._asides.append(prefix_steps.fetching(sequence.slot, claim))
+            return
+        sequence.cached = sequence.fed = sequence.chain.tokens
+        self._asides += prefix_steps.loading(sequence.slot, sequence.chain.places)
+
+    def _fetched(self, row: Row) -> None:
+        sequence = self._fetching.pop(row.slot)
+        claim, sequence.fetching = sequence.fetching, None
+        assert claim is not None
+        # The blocks are good even when nobody waits for them any more.
+        chain = Chain() if sequence.ended else sequence.chain
+        self._asides += prefix_steps.forgetting(self._prefix.arrived(chain, claim, max(0, row.token)))
+        if not sequence.ended:
+            self._begin(sequence)  # more may lie on disk
 
     def _may_open(self) -> bool:
         """The next request's OPEN fits on the wrap link beside what is in flight."""

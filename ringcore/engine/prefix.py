@@ -12,8 +12,8 @@ that the least recently used block is always the end of a chain. Reads no clock 
 import hashlib
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, takewhile
 
 from msgspec import Struct
 
@@ -59,9 +59,14 @@ def root_name(*facts: str) -> bytes:
 
 
 class PrefixIndex:
-    """``places``: how many blocks there may be; with 0 nothing is ever found or stored."""
+    """``places``: how many blocks there may be; with 0 nothing is ever found or stored. ``on_disk``:
+    whether the leader's host has a block in a file."""
 
-    def __init__(self, places: int, root: bytes = b"") -> None:
+    def __init__(
+        self, places: int, root: bytes = b"", on_disk: Callable[[bytes], bool] = lambda _name: False
+    ) -> None:
+        self._on_disk = on_disk
+        self._absent: set[bytes] = set()  # which some rank could not read
         self._root = root
         self._free = deque(range(places))
         self._held: OrderedDict[bytes, int] = OrderedDict()  # name -> place, least recently used first
@@ -103,10 +108,36 @@ class PrefixIndex:
         for name, place in zip(names, places, strict=True):
             self._held[name] = place
             self._users[name] = 1
+        self._absent.difference_update(names)
         chain.places += places
         self._use(chain)
         self.counts.stored += len(places)
         return Claim(first, places, tuple(names))
+
+    def fetch(self, chain: Chain, most: int) -> Claim:
+        """Places for up to ``most`` blocks that follow those of ``chain`` and lie on disk. Nobody finds them
+        there before `arrived`."""
+        first = len(chain.places)
+        names = list(islice(takewhile(self._may_come, chain.names[first:]), most))
+        self._evict(len(names) - len(self._free))
+        names = names[: len(self._free)]
+        return Claim(first, tuple(self._free.popleft() for _ in names), tuple(names))
+
+    def arrived(self, chain: Chain, claim: Claim, count: int) -> tuple[int, ...]:
+        """The first ``count`` blocks of ``claim`` are in their places on all ranks. Returns places that are
+        free again, of the others and of blocks that were stored meanwhile."""
+        self._absent.update(claim.names[count : count + 1])
+        for name, place in zip(claim.names[:count], claim.places, strict=False):
+            self._held.setdefault(name, place)
+        before = chain.tokens
+        self._keep_held(chain)
+        self._use(chain)
+        self.counts.hits += not before and bool(chain.places)
+        self.counts.reused_tokens += chain.tokens - before
+        held = set(self._held.values())
+        free = tuple(place for place in claim.places if place not in held)
+        self._free.extend(free)
+        return free
 
     def end(self, chain: Chain) -> None:
         """The sequence is over: its blocks may make room for others from now on."""
@@ -138,6 +169,9 @@ class PrefixIndex:
     def _use(self, chain: Chain) -> None:
         for name in reversed(chain.names[: len(chain.places)]):
             self._held.move_to_end(name)
+
+    def _may_come(self, name: bytes) -> bool:
+        return name not in self._absent and self._on_disk(name)
 
     def _evict(self, count: int) -> tuple[int, ...]:
         free = (name for name in self._held if name not in self._users)

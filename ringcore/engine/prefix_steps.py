@@ -32,6 +32,12 @@ def storing(slot: int, claim: Claim) -> Iterator[Aside]:
         yield Aside(Operation.STORE, (_row(slot, claim.first + at, len(places)),), payload)
 
 
+def fetching(slot: int, claim: Claim) -> Aside:
+    """The step that brings blocks from disk, `MAX_BLOCKS` at most; how many came is in its row's token."""
+    payload = b"".join(_STORED.pack(*entry) for entry in zip(claim.places, claim.names, strict=True))
+    return Aside(Operation.FETCH, (Row(slot, token=len(claim.places)),), payload)
+
+
 def loading(slot: int, places: Sequence[int]) -> Iterator[Aside]:
     """Steps that begin the sequence in ``slot`` with the blocks in ``places``."""
     for at in range(0, len(places), MAX_BLOCKS):
@@ -46,7 +52,7 @@ def forgetting(places: Sequence[int]) -> Iterator[Aside]:
 
 
 def stored(payload: bytes) -> list[tuple[int, bytes]]:
-    """Place and name of each block of a STORE. Raises ``struct.error``."""
+    """Place and name of each block of a STORE or FETCH. Raises ``struct.error``."""
     return [(place, name) for place, name in _STORED.iter_unpack(payload)]
 
 

@@ -2,21 +2,22 @@
 
 from msgspec import Struct
 
-from ringcore.engine.prefix import Chain
+from ringcore.engine.prefix import Chain, Claim
 from ringcore.engine.scheduler import Kind
 from ringcore.engine.step import NO_TOKEN, Step
 from ringcore.spec.engine import FinishReason, Submit
 
 
 class Sequence:
-    """A request in a slot. ``fed`` tokens are issued or were loaded with the blocks of ``chain``, ``answer``
-    counts those that came back; ``drawn`` has them, and the stop token."""
+    """A request in a slot. ``fed`` tokens are issued, or loaded with the blocks of ``chain``: ``cached`` of
+    them. ``answer`` counts those that came back; ``drawn`` has them, and the stop token."""
 
     def __init__(self, request: Submit, slot: int, chain: Chain) -> None:
         self.request = request
         self.slot = slot
         self.chain = chain
-        self.cached = self.fed = chain.tokens
+        self.cached = self.fed = 0
+        self.fetching: Claim | None = None  # blocks on their way from disk: its prompt waits for them
         self.drawn: list[int] = []
         self.last_token = NO_TOKEN
         self.answer = 0
@@ -28,7 +29,7 @@ class Sequence:
 
     @property
     def prompt_left(self) -> int:
-        return max(0, len(self.request.prompt) - self.fed)
+        return 0 if self.fetching else max(0, len(self.request.prompt) - self.fed)
 
     @property
     def known(self) -> list[int]:

@@ -19,6 +19,7 @@ class Operation(IntEnum):
     STORE = 6  # blocks of the row's sequence go into places; payload: places and names
     LOAD = 7  # the row's sequence begins with the blocks in places; payload: the places
     FORGET = 8  # the blocks in places go; payload: the places
+    FETCH = 9  # blocks come from disk; payload as of STORE, the token of the row: how many all ranks have
 
 
 class Row(Struct, frozen=True):

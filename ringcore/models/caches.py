@@ -27,6 +27,7 @@ class Caches:
         assert len(whole) == len(owners)
         self._needs_position = needs_position
         self._whole = list(whole)
+        self._owners = tuple(owners)
         self._own = [
             number
             for number, owner in enumerate(owners)
@@ -42,6 +43,11 @@ class Caches:
     def own(self) -> list[Any]:
         """The stage's empty caches."""
         return [self._whole[number] for number in self._own]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layer of each of the stage's own caches; 0 for those of what comes before the layers."""
+        return tuple(max(0, self._owners[number]) for number in self._own)
 
     @property
     def uncut(self) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class CutStage:
         self.dtype = dtype
         self.merges = merges
         self.uncut = caches.uncut
+        self.cache_layers = caches.layers
         self._model: Any = model
         self._passage = passage
         self._caches = caches

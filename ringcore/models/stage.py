@@ -20,6 +20,7 @@ class ModelStage(Protocol):
     vocab_size: int
     dtype: mx.Dtype  # of the hidden states between stages
     merges: bool  # whether sequences at different positions may be decoded in one call
+    cache_layers: tuple[int, ...]  # the layer of each entry of a cache
     uncut: tuple[str, ...]  # classes among the whole model's caches that cannot be cut into blocks of tokens
 
     @property

@@ -39,6 +39,11 @@ def block_bytes(card: ModelCard, start: int, end: int) -> int:
     return BLOCK_TOKENS * sum(layer.kv_bytes_per_token for layer in card.layers[start:end])
 
 
+def disk_blocks(card: ModelCard, disk_bytes: int) -> int:
+    """Blocks that fit into files of ``disk_bytes`` on all hosts together."""
+    return disk_bytes // max(1, block_bytes(card, 0, len(card.layers)))
+
+
 def budget(needs: Needs, stages: Sequence[Stage], memory_bytes: int | None) -> Budget:
     """``memory_bytes`` counts all ranks together; None: half of what is free, and no more tokens than
     all running sequences may have."""

@@ -20,7 +20,6 @@ from ringcore.engine.door import Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.limits import Limits
-from ringcore.engine.prefix import root_name
 from ringcore.engine.scheduler import Bounds, chunks_in_flight
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
@@ -35,7 +34,7 @@ from ringcore.rank.leader import Leader
 from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
 from ringcore.rank.memory import MemoryWatch
 from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
-from ringcore.rank.prefix import reliever
+from ringcore.rank.prefix import on_disk, reliever, root_of
 from ringcore.rank.report import Report
 from ringcore.rank.worker import work
 from ringcore.spec.control import Fatal
@@ -47,6 +46,7 @@ from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
+PREFIX_FOLDER = "prefix"  # in the run directory
 LEAST_CACHE_BYTES = 64 << 20
 # Tokens; a shorter chunk costs more in hops and kernels than an idle stage does.
 LEAST_CHUNK = 32
@@ -115,7 +115,8 @@ def _deployment(rank: int) -> Deployment:
 def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
     _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
-    executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size))
+    behind = on_disk(deployment.plan, stage, Path(PREFIX_FOLDER), lambda text: control.say(text, "WARNING"))
+    executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size), behind)
     report = Report(control, executor, stage.weight_bytes, _watch(deployment, control, executor))
     report.memory()
     if not control.wait_for_join():
@@ -255,7 +256,7 @@ def _lead(
         ),
         in_flight=max_in_flight(stages),
         prefix_blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
-        prefix_root=root_name(plan.revision, plan.dtype),
+        prefix_root=root_of(plan),
     )
     pipe: Pipe
     if link is None:
@@ -265,7 +266,7 @@ def _lead(
     else:
         pipe = FirstPipe(executor, link)
     hello = Ready(epoch=epoch, context=plan.context, sequences=plan.sequences, vocab_size=stage.vocab_size)
-    engine = Engine(limits)
+    engine = Engine(limits, executor.on_disk)
     relieve = reliever(plan, engine.forget)
     leader = Leader(engine, pipe, Door(ENGINE_SOCKET, hello), control, report, relieve)
     leader.greet()

@@ -10,6 +10,7 @@ import mlx.core as mx
 from msgspec import structs
 
 from ringcore.cache.batches import Batches, can_merge
+from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Blocks
 from ringcore.engine import logprobs, opening
 from ringcore.engine.grammar import Grammars
@@ -19,6 +20,7 @@ from ringcore.models.stage import ModelStage
 from ringcore.rank import prefix
 from ringcore.rank.link import Message
 from ringcore.spec.errors import RingError
+from ringcore.spec.events import PrefixUsed
 
 
 class _Slot:
@@ -39,12 +41,15 @@ class Executor:
     """``busy`` counts seconds in compute, ``tokens`` those that passed, since it was made. ``grammars`` is
     asked where this stage draws."""
 
-    def __init__(self, stage: ModelStage, grammars: Grammars | None = None) -> None:
+    def __init__(
+        self, stage: ModelStage, grammars: Grammars | None = None, behind: Behind | None = None
+    ) -> None:
         self._stage = stage
         self._grammars = grammars
         self._slots: dict[int, _Slot] = {}
         self._caches = Batches()
         self.blocks = Blocks()
+        self._behind = behind
         self._merges = stage.merges and can_merge(stage.make_cache())
         self.busy = 0.0
         self.tokens = 0
@@ -58,6 +63,19 @@ class Executor:
     def kv_bytes(self) -> int:
         """Bytes of all caches of all slots."""
         return self._caches.nbytes
+
+    def on_disk(self, name: bytes) -> bool:
+        """Whether files here have the block."""
+        return self._behind is not None and self._behind.has(name)
+
+    @property
+    def prefix_used(self) -> PrefixUsed:
+        """What is kept of earlier sequences, in memory and in files."""
+        used = self.blocks.used
+        if self._behind is None:
+            return used
+        blocks, size, damaged = self._behind.figures
+        return structs.replace(used, disk_blocks=blocks, disk_bytes=size, damaged=damaged)
 
     def perform(self, message: Message) -> Message:
         """Do the step and wait for its result. Raises `RingError` when the step does not fit what is here.
@@ -89,7 +107,7 @@ class Executor:
                 self._caches.drop(row.slot)
             mx.clear_cache()
         elif step.operation in prefix.OPERATIONS:
-            self._prefix(step)
+            step = self._prefix(step)
         if self._stage.shard.is_last:
             step = structs.replace(step, payload=b"")
         return step, []
@@ -105,12 +123,12 @@ class Executor:
         self._slots[slot] = _Slot(Sampler(asked, constraint))
         self._caches.open(slot, self._stage.make_cache())
 
-    def _prefix(self, step: Step) -> None:
+    def _prefix(self, step: Step) -> Step:
         for row in step.rows:
             slot = self._slot(row, step)
             if step.operation is Operation.LOAD:
                 slot.position += row.count
-        prefix.perform(step, self._caches, self.blocks)
+        return prefix.perform(step, self._caches, self.blocks, self._behind)
 
     def _run(self, message: Message) -> list[mx.array]:
         rows = message.step.rows

@@ -45,6 +45,7 @@ _FITTING = {  # payloads that an operation may have, beside none
     Operation.STORE: (Payload.BYTES,),
     Operation.LOAD: (Payload.BYTES,),
     Operation.FORGET: (Payload.BYTES,),
+    Operation.FETCH: (Payload.BYTES,),
 }
 _LOOSE = (Payload.BYTES, Payload.LOGPROBS)  # of any length
 _WITHOUT_ROWS = (Operation.PARK, Operation.STOP, Operation.FORGET)

@@ -5,25 +5,35 @@ Joins the caches of running sequences with the blocks of earlier ones. Which blo
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import structs
 
 from ringcore.cache.batches import Batches
+from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Blocks
+from ringcore.cache.disk import Disk
 from ringcore.engine import prefix_steps
+from ringcore.engine.prefix import root_name
 from ringcore.engine.step import Operation, Step
+from ringcore.models.stage import ModelStage
 from ringcore.planning.prefix import block_bytes
 from ringcore.spec.errors import RingError
 from ringcore.spec.plan import Plan
 
-OPERATIONS = (Operation.STORE, Operation.LOAD, Operation.FORGET)
+OPERATIONS = (Operation.STORE, Operation.LOAD, Operation.FORGET, Operation.FETCH)
 
 
-def perform(step: Step, caches: Batches, blocks: Blocks) -> None:
-    """Raises `RingError` when the step does not fit what is here."""
+def perform(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -> Step:
+    """The step as it goes on. ``behind``: where blocks are on disk, if anywhere. Raises `RingError` when the
+    step does not fit what is here."""
     try:
+        if step.operation is Operation.FETCH:
+            return _fetch(step, blocks, behind)
         if step.operation is Operation.FORGET:
             blocks.forget(prefix_steps.places(step.payload))
         elif step.operation is Operation.STORE:
-            _store(step, caches, blocks)
+            _store(step, caches, blocks, behind)
         else:
             _load(step, caches, blocks)
     except struct.error as error:
@@ -31,6 +41,7 @@ def perform(step: Step, caches: Batches, blocks: Blocks) -> None:
             f"step {step.number} ({step.operation.name}) has a payload of {len(step.payload)} bytes: {error}",
             "all ranks must run the same version; stop the ring and start it again",
         ) from error
+    return step
 
 
 def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], int]:
@@ -43,11 +54,44 @@ def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], i
     return lambda rank, size: sizes[rank] * forget(-(-size // sizes[rank])) if sizes[rank] else 0
 
 
-def _store(step: Step, caches: Batches, blocks: Blocks) -> None:
+def on_disk(plan: Plan, stage: ModelStage, folder: Path, warn: Callable[[str], None]) -> Behind | None:
+    """Blocks in files under ``folder``; None where the plan has none, or the folder cannot be used."""
+    if not plan.prefix_disk_blocks or stage.uncut:
+        return None
+    try:
+        disk = Disk(folder, root_of(plan), plan.prefix_disk_blocks, 3600 * plan.prefix_ttl_hours)
+    except OSError as error:
+        warn(f"beginnings of prompts are not written to disk: {error}")
+        return None
+    return Behind(disk, stage.shard, stage.make_cache(), stage.cache_layers, warn)
+
+
+def root_of(plan: Plan) -> bytes:
+    """What the names of this ring's blocks hang on."""
+    return root_name(plan.revision, plan.dtype)
+
+
+def _store(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -> None:
     (row,) = step.rows
     stored = prefix_steps.stored(step.payload)
     cache, place = caches.find(row.slot)
     blocks.store(cache, place, row.position, row.count // max(1, len(stored)), [at for at, _ in stored])
+    if behind is not None:
+        for at, name in stored:
+            behind.write(name, blocks.block(at))
+
+
+def _fetch(step: Step, blocks: Blocks, behind: Behind | None) -> Step:
+    """The row's token becomes the number of blocks, from the first on, that all ranks so far have."""
+    (row,) = step.rows
+    count = 0
+    for at, name in prefix_steps.stored(step.payload)[: max(0, row.token)]:
+        block = behind.read(name) if behind is not None else None
+        if block is None:
+            break
+        blocks.put(at, block)
+        count += 1
+    return structs.replace(step, rows=(structs.replace(row, token=count),))
 
 
 def _load(step: Step, caches: Batches, blocks: Blocks) -> None:

@@ -65,7 +65,7 @@ class Report:
         self.look()
         self._memory_time = time.monotonic()
         held = mx.get_active_memory() + mx.get_cache_memory()
-        kv_bytes, prefix = self._executor.kv_bytes, self._executor.blocks.used
+        kv_bytes, prefix = self._executor.kv_bytes, self._executor.prefix_used
         self._control.send(
             MemoryUsed(
                 rank=self._control.rank,
@@ -74,7 +74,7 @@ class Report:
                 workspace_bytes=max(0, held - self._weight_bytes - kv_bytes - prefix.bytes),
                 resident_bytes=self._process.memory_info().rss,
                 available_bytes=psutil.virtual_memory().available,
-                prefix=prefix if prefix.blocks or prefix.evicted else None,
+                prefix=prefix if prefix.blocks or prefix.evicted or prefix.disk_blocks else None,
             )
         )
 

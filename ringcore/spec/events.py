@@ -81,13 +81,17 @@ class StepCount(_Event, frozen=True, tag="steps"):
 
 class PrefixUsed(Struct, frozen=True, kw_only=True):
     """What a rank keeps of sequences that are over: ``blocks`` of `bytes` now; since it started ``hits``
-    sequences began with ``reused_tokens`` of them, and ``evicted`` blocks went."""
+    sequences began with ``reused_tokens`` of them, and ``evicted`` blocks went. In files: ``disk_blocks`` of
+    ``disk_bytes``; ``damaged`` files were removed."""
 
     blocks: int
     bytes: int
     hits: int
     reused_tokens: int
     evicted: int
+    disk_blocks: int = 0
+    disk_bytes: int = 0
+    damaged: int = 0
 
 
 class MemoryUsed(_Event, frozen=True, tag="memory"):

@@ -89,9 +89,12 @@ class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class CacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[cache]``: what is kept of sequences that are over, so that a beginning seen before is not computed
     again. ``memory_bytes`` (``memory`` in the file) counts all ranks together; 0 for nothing, None for a part
-    of what the plan leaves free."""
+    of what the plan leaves free. ``disk_bytes`` (``disk``) counts all hosts together, 0 for no files; what
+    nobody used for ``ttl`` hours is removed from there (0: never)."""
 
     memory_bytes: int | None = None
+    disk_bytes: int = 0
+    ttl: Annotated[int, Meta(ge=0, le=87_600)] = 168
 
 
 class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,10 @@ from msgspec import Struct, inspect
 from ringcore.spec.profile import Profile
 from ringcore.spec.units import MIB, parse_bytes
 
-FILE_KEYS = {"memory_bytes": "memory"}  # field of the struct -> key in the file, where they differ
+FILE_KEYS = {
+    "memory_bytes": "memory",
+    "disk_bytes": "disk",
+}  # field of the struct -> key in the file, where they differ
 NOT_IN_FILE = {"path"}
 MEMORY = "a size with its unit, of at least 64 MiB"
 _MIN_MEMORY = 64 * MIB
@@ -72,8 +75,8 @@ def _struct(kind: Any, data: Mapping[str, Any], at: str, problems: list[Problem]
                     Problem(key=path, found="nothing", expected=expected, remedy=f"add the key {key!r}")
                 )
             continue
-        value = _memory(data[key], path, problems) if name == "memory_bytes" else None
-        if name != "memory_bytes":
+        value = _memory(data[key], path, problems) if name in FILE_KEYS else None
+        if name not in FILE_KEYS:
             value = _value(field.type, data[key], path, problems)
         if value is not _WRONG:
             values[name] = value
@@ -140,7 +143,7 @@ def _memory(value: Any, at: str, problems: list[Problem]) -> Any:
         Problem(
             key=at,
             found=shown(value),
-            expected=f'{MEMORY}, or "0 MiB" for no cache' if of_cache else MEMORY,
+            expected=f'{MEMORY}, or "0 MiB" for none' if of_cache else MEMORY,
             remedy=f'write "{gib} GiB" (KiB, MiB, GiB, TiB, MB, GB; in quotes)',
         )
     )

@@ -1,10 +1,13 @@
 """A ring without links: the engine's steps through the executors of all stages, one after the other."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ringcore.cache.behind import Behind
+from ringcore.cache.disk import Disk
 from ringcore.engine.engine import Engine
 from ringcore.engine.limits import Limits
 from ringcore.engine.scheduler import Bounds
@@ -16,12 +19,28 @@ from ringcore.spec.engine import EngineToGateway, Finished, Sampling, Started, S
 
 
 class InProcess:
-    """``prefix_blocks`` places for blocks; ``rows`` sequences decode in one step."""
+    """``prefix_blocks`` places for blocks; ``rows`` sequences decode in one step; ``folders``: where each
+    stage has its blocks on disk."""
 
     def __init__(
-        self, stages: Sequence[ModelStage], *, prefix_blocks: int = 0, rows: int = 4, chunk: int = 32
+        self,
+        stages: Sequence[ModelStage],
+        *,
+        prefix_blocks: int = 0,
+        rows: int = 4,
+        chunk: int = 32,
+        folders: Sequence[Path] = (),
     ) -> None:
-        self.executors = [Executor(stage) for stage in stages]
+        self.warnings: list[str] = []
+        self.disks = [
+            Behind(
+                Disk(folder, bytes(16), 64, 0), stage.shard, stage.make_cache(), stage.cache_layers,
+                self.warnings.append,
+            )
+            for stage, folder in zip(stages, folders, strict=False)
+        ]  # fmt: skip
+        behind = self.disks or [None] * len(stages)
+        self.executors = [Executor(stage, behind=disk) for stage, disk in zip(stages, behind, strict=True)]
         bounds = Bounds(
             stages=len(stages), sequences=4, chunk=chunk, max_prompt_tokens=4096, rows=rows, least_chunk=chunk
         )
@@ -32,7 +51,8 @@ class InProcess:
                 bounds=bounds,
                 in_flight=16,
                 prefix_blocks=prefix_blocks,
-            )
+            ),
+            *[disk.has for disk in self.disks[-1:]],
         )
         self.messages: list[EngineToGateway] = []
         self.steps: list[Step] = []
@@ -83,6 +103,11 @@ class InProcess:
         self.submit(name, prompt, most, **sampling)
         self.run()
         return self.tokens(name)
+
+    def settle(self) -> None:
+        """Everything is on disk."""
+        for disk in self.disks:
+            disk.settle()
 
     def computed(self) -> int:
         """Tokens that went through the layers."""

@@ -43,6 +43,7 @@ class FakeStage:
         self.shard = shard
         self.hidden_size, self.vocab_size, self.dtype = HIDDEN, VOCABULARY, mx.float32
         self.merges, self.uncut = True, ("SumCache",)
+        self.cache_layers = tuple(range(shard.start, shard.end))
         key = mx.random.key(1)
         self._embedding = mx.random.normal((VOCABULARY, HIDDEN), key=key)
         self._head = mx.random.normal((HIDDEN, VOCABULARY), key=mx.random.key(2))

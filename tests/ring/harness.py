@@ -128,6 +128,7 @@ class Ring:
         join: bool = True,
         epoch: int = 3,
         ports: Sequence[int] = (),
+        prefix: Path | None = None,
         inside: Sequence[str] = (),
     ) -> None:
         self.plan = plan
@@ -136,6 +137,7 @@ class Ring:
         self._inside = list(inside)
         self.ports = list(ports) or free_ports(len(plan.stages))
         self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        self._prefix = prefix  # where each rank's blocks on disk outlive the ring
         self._folder = Path(tempfile.mkdtemp(prefix="ring-"))
         self._messages: list[engine.EngineToGateway] = []
         self._connections: list[socket.socket] = []
@@ -176,6 +178,9 @@ class Ring:
             )  # fmt: skip
             run = self.run(number)
             run.mkdir()
+            if self._prefix:
+                (self._prefix / str(number)).mkdir(parents=True, exist_ok=True)
+                (run / "prefix").symlink_to(self._prefix / str(number))
             (run / DEPLOYMENT_FILE).write_bytes(msgspec.json.encode(deployment))
             ours, theirs = socket.socketpair()
             command = self._inside if number == count - 1 else []

@@ -47,6 +47,18 @@ def test_a_small_ring_answers_from_blocks_as_mlx_lm_does(
         assert ring.quit() == [0] * len(counts)
 
 
+def test_a_ring_that_was_killed_begins_from_its_files(tmp_path: Path) -> None:
+    model = build("llama", tmp_path / "model", layers=5)
+    prompt = [(37 * i + 11 + i * i) % VOCABULARY for i in range(2 * BLOCK_TOKENS + 9)]
+    expected = greedy_by_mlx_lm(model, prompt, ANSWER)
+    plan = measured([3, 2], "reverse", model, prefix_blocks=16, prefill_chunk=32, prefix_disk_blocks=16)
+    for held in (0, 2 * BLOCK_TOKENS):
+        with Ring(plan, module=REAL, model=model, prefix=tmp_path / "prefix") as ring:
+            assert ring.answer("a", prompt, ANSWER) == expected
+            assert cached(ring, "a") == held
+            ring.wait(lambda: len(list(tmp_path.glob("prefix/*/*/*.safetensors"))) == 4, "two blocks a rank")
+
+
 @pytest.fixture(scope="module")
 def prompts(demo_model_path: Path) -> list[list[int]]:
     tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))

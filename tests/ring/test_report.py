@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def work() -> SimpleNamespace:
-    return SimpleNamespace(kv_bytes=0, busy=0.0, tokens=0, blocks=Blocks())
+    return SimpleNamespace(kv_bytes=0, busy=0.0, tokens=0, prefix_used=Blocks().used)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tests.screen import fake
 
 
 def test_status_shows_what_each_rank_keeps_and_what_that_was_good_for() -> None:
-    used = PrefixUsed(blocks=12, bytes=3 << 20, hits=5, reused_tokens=1856, evicted=2)
+    used = PrefixUsed(blocks=12, bytes=3 << 20, hits=5, reused_tokens=1856, evicted=2, disk_bytes=5 << 20)
     event = MemoryUsed(
         rank=0, weight_bytes=1 << 20, kv_bytes=2 << 20, workspace_bytes=0, resident_bytes=9 << 20,
         available_bytes=1 << 30, prefix=used,
@@ -16,6 +16,18 @@ def test_status_shows_what_each_rank_keeps_and_what_that_was_good_for() -> None:
     state = apply(before, Recorded(host=fake.NAMES[0], seq=1, time=1.0, event=event))
     assert state.hosts[0].memory is not None and state.hosts[0].memory.caches_bytes == 5 << 20
     title, row = table(state).splitlines()[-2:]
-    assert title.split() == ["rank", "prefix", "cache", "blocks", "hits", "tokens", "reused", "evicted"]
-    assert row.split() == ["0", "3.0", "MiB", "12", "5", "1856", "2"]
+    assert title.split() == [
+        "rank",
+        "prefix",
+        "cache",
+        "blocks",
+        "hits",
+        "tokens",
+        "reused",
+        "evicted",
+        "on",
+        "disk",
+        "damaged",
+    ]
+    assert row.split() == ["0", "3.0", "MiB", "12", "5", "1856", "2", "5.0", "MiB", "0"]
     assert "prefix cache" not in table(before)

@@ -1,0 +1,180 @@
+"""Blocks of earlier sequences in files: one file for each block and run of layers, found again by name.
+
+A file holds what one rank had of a block: ``<name>.<start>-<end>.safetensors``, with a sum over its tensors.
+It is written to a temporary name, synced and renamed. Whoever holds other layers later takes from the files
+what is its own. What is damaged or foreign is removed and counted, never served. Knows no steps or models.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+_FILE = re.compile(r"([0-9a-f]{32})\.([0-9]+)-([0-9]+)\.safetensors")
+_PRIVATE = 0o700
+
+
+Tensors = Mapping[str, NDArray[Any]]  # names begin with the number of a layer and a point
+
+
+class _File(Struct, frozen=True):
+    start: int
+    end: int
+    path: Path
+    size: int
+
+
+class Disk:
+    """Under ``folder``: files of ``root`` (what the names of the blocks hang on); of others nothing is left.
+    At most ``blocks`` blocks, the least recently used go first, and none that is older than
+    ``ttl_seconds`` (0: no end). Raises ``OSError`` where the folder cannot be used."""
+
+    def __init__(self, folder: Path, root: bytes, blocks: int, ttl_seconds: float) -> None:
+        self._root = root.hex()
+        self._folder = folder / self._root
+        self._blocks = blocks
+        self._ttl = ttl_seconds
+        self._files: OrderedDict[bytes, list[_File]] = OrderedDict()  # least recently used first
+        self.nbytes = 0
+        self.damaged = 0
+        self._folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        for other in folder.iterdir():
+            if other != self._folder:
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+        self._find()
+        self._trim()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def has(self, name: bytes, start: int, end: int) -> bool:
+        """Whether files hold layers ``start`` to ``end`` of the block."""
+        files = self._files.get(name, ())
+        return all(any(f.start <= layer < f.end for f in files) for layer in range(start, end))
+
+    def write(self, name: bytes, start: int, end: int, tensors: Tensors) -> None:
+        """Raises ``OSError``; then nothing of it is left."""
+        path = self._folder / f"{name.hex()}.{start}-{end}.safetensors"
+        content = save(dict(tensors), {"root": self._root, "block": name.hex(), "sum": _sum(tensors)})
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            temporary.touch(0o600)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._note(name, _File(start, end, path, len(content)))
+        self._trim()
+
+    def read(self, name: bytes, start: int, end: int) -> Tensors | None:
+        """The tensors of layers ``start`` to ``end``; None when files lack some. A file that is not what it
+        says is removed."""
+        found: dict[str, NDArray[Any]] = {}
+        for file in tuple(self._files.get(name, ())):
+            if file.start < end and start < file.end:
+                content = self._content(name, file)
+                found |= {
+                    key: array for key, array in content.items() if start <= int(key.partition(".")[0]) < end
+                }
+        if not self.has(name, start, end):
+            return None
+        self._files.move_to_end(name)
+        for file in self._files[name]:
+            os.utime(file.path)
+        return found
+
+    def clear(self) -> None:
+        """Remove every block."""
+        for name in tuple(self._files):
+            self._drop(name)
+
+    def _content(self, name: bytes, file: _File) -> Tensors:
+        try:
+            with safe_open(file.path, framework="np") as opened:
+                said: dict[str, str] = opened.metadata() or {}
+                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            known = said.get("root") == self._root and said.get("block") == name.hex()
+            if known and said.get("sum") == _sum(tensors):
+                return tensors
+        except (OSError, ValueError, SafetensorError):
+            pass
+        self._damaged(file.path)
+        self._files[name] = [other for other in self._files[name] if other is not file]
+        self.nbytes -= file.size
+        if not self._files[name]:
+            del self._files[name]
+        return {}
+
+    def _find(self) -> None:
+        found: list[tuple[float, bytes, _File]] = []
+        for path in self._folder.iterdir():
+            match = _FILE.fullmatch(path.name)
+            if match is None or not path.is_file() or path.is_symlink():
+                self._damaged(path)
+                continue
+            stat = path.stat()
+            file = _File(int(match[2]), int(match[3]), path, stat.st_size)
+            found.append((stat.st_mtime, bytes.fromhex(match[1]), file))
+        for _, name, file in sorted(found, key=lambda each: each[0]):
+            self._note(name, file)
+
+    def _note(self, name: bytes, file: _File) -> None:
+        files = self._files.setdefault(name, [])
+        for other in [each for each in files if each.path == file.path]:
+            files.remove(other)
+            self.nbytes -= other.size
+        files.append(file)
+        self._files.move_to_end(name)
+        self.nbytes += file.size
+
+    def _trim(self) -> None:
+        while len(self._files) > self._blocks:
+            self._drop(next(iter(self._files)))
+        while self._ttl and self._files:
+            oldest = next(iter(self._files))
+            if all(time.time() - _used(file.path) <= self._ttl for file in self._files[oldest]):
+                return
+            self._drop(oldest)
+
+    def _drop(self, name: bytes) -> None:
+        for file in self._files.pop(name):
+            file.path.unlink(missing_ok=True)
+            self.nbytes -= file.size
+
+    def _damaged(self, path: Path) -> None:
+        self.damaged += 1
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _sum(tensors: Tensors) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for key in sorted(tensors):
+        array = np.ascontiguousarray(tensors[key])
+        found.update(f"{key} {array.dtype.str} {list(array.shape)}\n".encode())
+        found.update(array.view(np.uint8).reshape(-1).data if array.size else b"")
+    return found.hexdigest()
