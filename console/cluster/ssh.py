@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = Patience(connect=4.0, exchange=5.0, login=10.0)
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
+_AGAIN_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 _REFUSED = 255  # what `ssh` ends with when there is no connection
 
 # $1 path, $2 mode, $3 bytes: a connection that breaks half-way must not leave a short file under the name
@@ -181,8 +182,7 @@ class SshHost:
         command = framed_command(argv, marker, env)
         entry = self._audit.begin(self.options.name, self._where, argv, env) if self._audit else None
         try:
-            # a server that stops answering is found by the keepalives, within 20 s
-            process = await self._connection.create_process(command, encoding=None)
+            process = await self._open(command)
         except BaseException as error:
             if entry:
                 entry.end(_REFUSED)
@@ -190,6 +190,26 @@ class SshHost:
                 raise lost(self.options.name, error, f"starting {argv[0]}") from None
             raise
         return RemoteProcess(self._connection, process, marker, self.options.name, argv[0], entry)
+
+    async def _open(self, command: str) -> "asyncssh.SSHClientProcess[bytes]":
+        """A server that stops answering is found by the keepalives, within 20 s.
+
+        One that takes few sessions at a time needs a moment to see that the one before has ended.
+        """
+        import asyncssh
+
+        from console.cluster.ssh_errors import no_session
+
+        for delay in (*_AGAIN_SECONDS, None):
+            try:
+                return await self._connection.create_process(command, encoding=None)
+            except asyncssh.ChannelOpenError as error:
+                if self._connection.is_closed():
+                    raise
+                if delay is None:
+                    raise no_session(self.options.name, error) from None
+            await asyncio.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
 
     def _too_slow(self, argv: Sequence[str], timeout: float) -> HostError:
         return HostError(

@@ -69,6 +69,15 @@ def lost(name: str, error: Exception | None, doing: str) -> HostError:
     )
 
 
+def no_session(name: str, error: asyncssh.ChannelOpenError) -> HostError:
+    """For a command that the server did not let start."""
+    return HostError(
+        f"its SSH server starts no more commands on this connection: {error.reason}",
+        "allow at least two at a time (MaxSessions in its sshd_config), and restart sshd",
+        host=name,
+    )
+
+
 def not_forwarded(name: str, port: int, error: asyncssh.ChannelOpenError) -> HostError | None:
     """For a channel to ``port`` there that was not opened; None when only nobody listens."""
     if error.code != _PROHIBITED:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from console.cluster.ssh import SshHost
@@ -129,6 +130,29 @@ async def test_a_time_out_of_the_callers_own_is_not_taken_for_the_hosts(host: Ss
 async def test_many_commands_share_one_connection(host: SshHost) -> None:
     results = await asyncio.gather(*(host.run(["/bin/echo", str(n)]) for n in range(8)))
     assert [result.stdout for result in results] == [f"{n}\n" for n in range(8)]
+
+
+@pytest.mark.parametrize("refusals", [3, 100])
+async def test_a_server_that_takes_few_sessions_gets_a_moment(
+    host: SshHost, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    left = refusals
+    opened = host._connection.create_process
+
+    async def refusing(*arguments: object, **more: object) -> object:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise asyncssh.ChannelOpenError(2, "open failed")
+        return await opened(*arguments, **more)
+
+    monkeypatch.setattr(host._connection, "create_process", refusing)
+    if refusals < 5:
+        assert (await host.run(["/bin/echo", "x"])).stdout == "x\n"
+    else:
+        with pytest.raises(HostError, match="starts no more commands") as caught:
+            await host.run(["/bin/echo", "x"])
+        assert "MaxSessions" in caught.value.failure.remedy
 
 
 @pytest.mark.parametrize("shell", [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell)])
