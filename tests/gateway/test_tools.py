@@ -104,6 +104,7 @@ async def test_where_calls_may_not_be_parallel_the_first_ends_the_answer(
     assert sum("tool_calls" in choice["delta"] for choice in found) == 1
     assert found[-1]["finish_reason"] == "tool_calls"
     assert (await rank.cancel()).id == submit.id
+    await rank.gateway.request(submit.id, "done")  # the client has all that it asked for
 
 
 async def test_what_stands_between_the_marks_and_is_no_call_is_text(
