@@ -135,6 +135,22 @@ async def test_hosts_behind_one_new_server_ask_about_it_once(ssh: Path) -> None:
     assert told.kinds == ["trust"]
 
 
+async def test_a_host_that_another_login_has_vouched_for_meanwhile_is_known(
+    ssh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from console.cluster import ssh_login
+
+    async with account(write_key(ssh / "id_ed25519")) as (port, host_key):
+        look_up = ssh_login.look_up
+
+        def later(*arguments):  # type: ignore[no-untyped-def]
+            known(ssh, port, host_key)
+            return look_up(*arguments)
+
+        monkeypatch.setattr(ssh_login, "look_up", later)
+        await logged_in(port, Answers())
+
+
 # keys with a passphrase ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("kind", "form"), [("ed25519", "openssh"), ("rsa", "openssh"), ("rsa", "pkcs1-pem"), ("rsa", "pkcs8-pem")]

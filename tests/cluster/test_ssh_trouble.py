@@ -121,6 +121,17 @@ async def test_something_else_than_ssh_answers() -> None:
     assert "no SSH login" in failure.cause
 
 
+def test_a_server_that_was_offered_too_many_keys_is_told_with_what_to_configure() -> None:
+    from console.cluster.ssh_attempt import Attempt, Given, Witness
+    from console.cluster.ssh_errors import explain
+
+    patience = Patience(1, 1, 1)
+    attempt = Attempt("h1", Target(host="mini1"), Witness(Given(), patience), patience)
+    failure = explain(asyncssh.ProtocolError("Too many authentication failures"), attempt).failure
+    assert "mini1 port 22 gave up after too many keys" in failure.cause
+    assert "IdentitiesOnly yes" in failure.remedy
+
+
 async def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*_: object, **__: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
