@@ -17,8 +17,8 @@ def run(arguments: argparse.Namespace) -> int:
     async def act(session: Session) -> int:
         if not session.profile.api.asks_key:
             raise ProfileError(
-                f"the API of {session.profile.name} asks for no key: it listens on loopback alone",
-                'to ask for one there too, write key = "always" under [api] in the profile',
+                f"the API of {session.profile.name} asks for no key, as the profile says",
+                'to ask for one on loopback too, write key = "always" under [api] in the profile',
             )
         operator = session.operator
         key = await (operator.new_api_key() if arguments.new else operator.api_key())
