@@ -20,9 +20,11 @@ async def refuse(question: str) -> bool:
 
 
 class Setup(Struct, frozen=True, kw_only=True):
-    """How hosts are made ready. ``offline``: they fetch nothing, packages are sent from here."""
+    """How hosts are made ready. ``offline``: they fetch nothing, packages are sent from here. ``boot``: they
+    start their part of the ring themselves from now on, when they boot."""
 
     offline: bool = False
+    boot: bool = False
 
 
 class ChatMessage(Struct, frozen=True):

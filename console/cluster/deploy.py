@@ -56,9 +56,14 @@ def deployments(
     )
 
 
+def run_folder(prepared: Prepared, ring: str) -> str:
+    """Absolute, on that host."""
+    return f"{prepared.home}/runs/{ring}"
+
+
 async def write_run(host: Host, prepared: Prepared, deployment: Deployment, secret: str) -> None:
     """The run folder's files; the launcher last, so that what it starts is complete."""
-    run = f"{prepared.home}/runs/{deployment.ring}"
+    run = run_folder(prepared, deployment.ring)
     await host.write(f"{run}/{DEPLOYMENT_FILE}", msgspec.json.encode(deployment), mode=0o600)
     await host.write(f"{run}/{SECRET_FILE}", secret.encode(), mode=0o600)
     await host.write(f"{run}/{LAUNCHER}", launcher_script(prepared.python, prepared.code), mode=0o700)

@@ -17,7 +17,8 @@ from msgspec import structs
 from console.chat import stream_chat
 from console.cluster.actions import Told
 from console.cluster.api_key import have_key, read_key, write_key
-from console.cluster.deploy import deployments, start_agent, write_run
+from console.cluster.boot import not_at_boot, start_at_boot
+from console.cluster.deploy import deployments, run_folder, start_agent, write_run
 from console.cluster.facts import gather_facts
 from console.cluster.hold import deployed_by, hold, operator_name
 from console.cluster.host import Host
@@ -185,14 +186,15 @@ class Operator:
         async with self._or_clear_away():  # it runs: whoever comes now is told by that
             await self._watch.serving(hosts)
 
-    async def stop(self) -> None:
+    async def stop(self, *, boot: bool = False) -> None:
+        """``boot``: nor do hosts start it when they boot."""
         async with self._at_work() as problems:
-            await self._end_ring(problems)
+            await self._end(problems, boot=boot)
 
     async def purge(self) -> None:
         """Stop, then remove everything of ours on every host."""
         async with self._at_work() as problems:
-            await self._end_ring(problems)
+            await self._end(problems, boot=True)
             _raise_first(await self._over_hosts(purge_home))
 
     async def replay(self) -> bool:
@@ -301,6 +303,15 @@ class Operator:
         await self._place(plan)
         await self._deploy(plan, preparation)
         return plan
+
+    async def _end(self, problems: list[MlxringError], *, boot: bool) -> None:
+        later: list[MlxringError] = []
+        try:
+            await self._end_ring(problems)
+        finally:  # also where a host was not reached: those that were must not start it again
+            if boot:
+                later = await self._over_hosts(lambda host: not_at_boot(host, self.profile.name))
+        _raise_first(later)
 
     async def _end_ring(self, problems: list[MlxringError]) -> None:
         await self._see_that_it_may_end()
@@ -480,6 +491,9 @@ class Operator:
                 await have_key(host, self.profile)
             await write_run(host, self._prepared[name], by_name[name], secret)
             await preparation.remove_unused(host)
+            if self.setup.boot:
+                run = run_folder(self._prepared[name], self.profile.name)
+                await start_at_boot(host, self.facts[name], self.profile.name, run)
 
         _raise_first(await self._each("deploy", one, [self._hosts[name] for name in by_name]))
 

@@ -1,4 +1,7 @@
-"""``mlxring down``: end the ring on every host; ``--purge`` also removes what was installed there."""
+"""``mlxring down``: end the ring on every host; ``--purge`` also removes what was installed there.
+
+A ring that was started with ``--boot`` starts again when its hosts boot, unless ``--boot`` is said here too.
+"""
 
 import argparse
 
@@ -8,6 +11,9 @@ from console.commands.runtime import Session, answer, configure_profile, say, wi
 
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_profile(parser)
+    parser.add_argument(
+        "--boot", action="store_true", help="nor start it when hosts boot, as up --boot had it"
+    )
     parser.add_argument("--purge", action="store_true", help="remove ~/.mlxring on every host as well")
     parser.add_argument("--yes", action="store_true", help="end it unasked, whoever started it")
     parser.add_argument(
@@ -23,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.purge:
             await session.operator.purge()
         else:
-            await session.operator.stop()
+            await session.operator.stop(boot=arguments.boot)
         if arguments.json:
             answer({"ok": True, "ring": session.profile.name, "purged": arguments.purge})
         else:

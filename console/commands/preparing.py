@@ -6,17 +6,22 @@ from console.commands.runtime import Session
 from console.ports import Setup
 
 
-def configure_preparing(parser: argparse.ArgumentParser, *, asks: bool = True) -> None:
+def configure_preparing(parser: argparse.ArgumentParser, *, deploys: bool = True) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="send the packages from here: hosts need no network"
     )
-    if asks:
+    if deploys:
+        parser.add_argument(
+            "--boot",
+            action="store_true",
+            help="from now on hosts start the ring when they boot (down --boot ends that)",
+        )
         parser.add_argument("--yes", action="store_true", help="replace another version of ringcore unasked")
 
 
 def set_up(session: Session, arguments: argparse.Namespace) -> None:
     """As the command line says."""
-    session.operator.setup = Setup(offline=arguments.offline)
+    session.operator.setup = Setup(offline=arguments.offline, boot=getattr(arguments, "boot", False))
     if getattr(arguments, "yes", False):
         session.operator.confirm = yes_to_all
 

@@ -9,7 +9,7 @@ from console.logs.text import safe_line
 
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_profile(parser)
-    configure_preparing(parser, asks=False)
+    configure_preparing(parser, deploys=False)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 

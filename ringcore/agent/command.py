@@ -3,6 +3,9 @@
 The first process starts a second one in a session of its own, waits until that one says that it runs, or
 why it does not, prints the answer as one JSON line (``{"ok": true, "pid": N}`` or ``{"ok": false,
 "failure": Failure}``) and ends. The second one lives with its ring; what it prints goes to agent.log.
+
+With ``--stay`` there is no second process: a service manager keeps this one. Its status says then how the
+ring ended: 0 when that was wanted.
 """
 
 import argparse
@@ -28,8 +31,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="ringcore agent")
     parser.add_argument("--run", type=Path, required=True, help="the run directory")
     parser.add_argument("--report-fd", type=int, help="run here, and report to this descriptor")
+    parser.add_argument("--stay", action="store_true", help="run here, and end as the ring does")
     options = parser.parse_args(arguments)
     run = RunDir(options.run)
+    if options.stay:
+        return _live(run, None)
     if options.report_fd is not None:
         return _live(run, options.report_fd)
     try:
@@ -76,23 +82,29 @@ def _start(run: RunDir, host: str) -> str:
     raise RingError(f"the agent {why}", f"read {run.log} on this host", host=host)
 
 
-def _live(run: RunDir, report: int) -> int:
+def _live(run: RunDir, report: int | None) -> int:
     os.chdir(run.path)
     os.umask(0o077)
-    os.set_inheritable(report, False)
+    if report is not None:
+        os.set_inheritable(report, False)
     reported = False
 
     def tell(answer: str) -> None:
         nonlocal reported
         if not reported:
             reported = True
+            if report is None:
+                sys.stdout.write(answer + "\n")
+                sys.stdout.flush()
+                return
             os.write(report, answer.encode() + b"\n")
             os.close(report)
 
     from ringcore.agent.life import live
 
     try:
-        asyncio.run(live(run, lambda: tell(msgspec.json.encode({"ok": True, "pid": os.getpid()}).decode())))
+        started = msgspec.json.encode({"ok": True, "pid": os.getpid()}).decode()
+        failure = asyncio.run(live(run, lambda: tell(started)))
     except MlxringError as error:
         tell(_answer(error.failure))
         return error.exit_code
@@ -100,7 +112,7 @@ def _live(run: RunDir, report: int) -> int:
         traceback.print_exc()
         tell(_answer(RingError(f"{type(error).__name__}: {error}", f"read {run.log} on this host").failure))
         return RingError.exit_code
-    return 0
+    return failure.exit_code if failure is not None else 0
 
 
 def _answer(failure: Failure) -> str:

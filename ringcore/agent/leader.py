@@ -83,7 +83,7 @@ class Leader:
                 host=self._deployment.me.host,
             ) from None
 
-    async def run(self) -> None:
+    async def run(self) -> Failure | None:
         self._change("waiting")
         for line in self._deployment.plan.explanation:
             self._say("INFO", f"plan: {line}")
@@ -97,6 +97,7 @@ class Leader:
             except TimeoutError:
                 self._obey(self._ring.tick(self._loop.time()))
         await self._finish(self._end.failure)
+        return self._end.failure
 
     def stop(self) -> None:
         self._obey(self._ring.stop())

@@ -19,15 +19,16 @@ from ringcore.agent.member import Member
 from ringcore.agent.role import Host, Role
 from ringcore.agent.rundir import ProcessId, RunDir
 from ringcore.spec.deployment import Deployment
-from ringcore.spec.errors import RingError
+from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import LogLine, RankChanged
 
 FLUSH_SECONDS = 0.05
 
 
-async def live(run: RunDir, running: Callable[[], None]) -> None:
-    """Returns when the ring has ended here. ``running`` is called once, when everything is had that the
-    start can fail of. Raises `MlxringError` before that, or ``OSError`` from the run folder."""
+async def live(run: RunDir, running: Callable[[], None]) -> Failure | None:
+    """Returns when the ring has ended here: why, None when that was wanted. ``running`` is called once, when
+    everything is had that the start can fail of. Raises `MlxringError` before that, or ``OSError`` from the
+    run folder."""
     deployment = run.deployment()
     lock = run.lock()
     if lock is None:
@@ -37,7 +38,7 @@ async def live(run: RunDir, running: Callable[[], None]) -> None:
             host=deployment.me.host,
         )
     try:
-        await _Agent(run, deployment).live(running)
+        return await _Agent(run, deployment).live(running)
     finally:
         os.close(lock)
 
@@ -54,7 +55,7 @@ class _Agent:
         self._consoles = Consoles(run, deployment, self._journal, self._stop)
         self._role: Role
 
-    async def live(self, running: Callable[[], None]) -> None:
+    async def live(self, running: Callable[[], None]) -> Failure | None:
         loop = asyncio.get_running_loop()
         self._journal.appended = self._flush_soon
         self._journal.flushed = self._consoles.flushed
@@ -72,7 +73,7 @@ class _Agent:
                 f"pid {os.getpid()}, python {sys.version.split()[0]}"
             )
             running()
-            await self._role.run()
+            return await self._role.run()
         except Exception as error:
             # The journal is where an operator looks; the raise tells the process.
             self._fail(error)

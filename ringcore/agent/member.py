@@ -56,7 +56,7 @@ class Member:
     def stop(self) -> None:
         self._stop.set()
 
-    async def run(self) -> None:
+    async def run(self) -> Failure | None:
         obeying = asyncio.create_task(self._obey(), name="the leader's orders")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         await asyncio.wait({obeying, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -74,6 +74,7 @@ class Member:
         if self._link is not None:
             self._link.send(Gone())
             await self._link.close()
+        return failure
 
     async def _obey(self) -> Failure | None:
         """Until the ring ends: None when that was wanted."""

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
 from ringcore.spec.deployment import Deployment
+from ringcore.spec.errors import Failure
 
 
 class Host(NamedTuple):
@@ -24,8 +25,9 @@ class Role(Protocol):
         """Take what must be had before the agent says that it runs. Raises `RingError`."""
         ...
 
-    async def run(self) -> None:
-        """From the start to the end of the ring on this host; everything it started has ended then."""
+    async def run(self) -> Failure | None:
+        """From the start to the end of the ring on this host; everything it started has ended then. Why it
+        ended, None when that was wanted."""
         ...
 
     def stop(self) -> None:

@@ -63,6 +63,7 @@ class Machine:
         self.user = f"op-{self.name}"
         self.home = self.folder / "home"
         self._server: subprocess.Popen[bytes] | None = None
+        self._manages = False
         self._write()
         self._boot()
 
@@ -165,6 +166,22 @@ class Machine:
         """``TYPE BASE64`` of the host key."""
         return " ".join((self.folder / f"key_{kind}.pub").read_text().split()[:2])
 
+    def start_user_manager(self) -> None:
+        """systemd for the host's user, as logind starts it at boot where lingering is on."""
+        self._manages = True
+        groups, runtime = f"/sys/fs/cgroup/mlxring-{self.name}", f"/run/user/{self.uid}"
+        self.run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")
+        self.run("mkdir", "-p", groups, "/run/systemd/system", runtime)
+        self.run("chown", str(self.uid), groups, f"{groups}/cgroup.procs", runtime)
+        begin = f'echo 0 > "{groups}/cgroup.procs" && exec "$@"'
+        ids = ("--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups", "--pdeathsig", "KILL")
+        variables = (f"HOME=/home/{self.user}", f"XDG_RUNTIME_DIR={runtime}", "PATH=/usr/bin:/bin")
+        subprocess.Popen(
+            [*self._enter(), "sh", "-c", begin, "sh", "setpriv", *ids, "env", "-i", *variables,
+             "/usr/lib/systemd/systemd", "--user"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def log(self) -> str:
         return (self.folder / "sshd.log").read_text()
 
@@ -217,7 +234,13 @@ class Machine:
     def clear(self) -> None:
         """As it was when new, but for its keys."""
         self.lose_power()
-        shutil.rmtree(self.home / ".mlxring", ignore_errors=True)
+        for made in (".mlxring", ".config/systemd"):
+            shutil.rmtree(self.home / made, ignore_errors=True)
+        if self._manages:
+            group = f"/sys/fs/cgroup/mlxring-{self.name}"
+            self.run("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";")
+            self.run("umount", "/sys/fs/cgroup")
+            self._manages = False
         self.configure(self.sshd)
         self.start_sshd()
 

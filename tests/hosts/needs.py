@@ -16,6 +16,7 @@ _PROGRAMS = {
     "ip": "iproute2",
     "nft": "nftables",
     "fish": "fish",
+    "/usr/lib/systemd/systemd": "systemd",
     "dash": "dash",
     "bash": "bash",
     "unshare": "util-linux",
