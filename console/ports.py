@@ -83,7 +83,7 @@ class Asker(Protocol):
         ...
 
     async def secret(self, wanted: SecretWanted) -> str | None:
-        """None when the operator has no answer; it is not asked again then."""
+        """None when the operator has no answer; other logins on their way do not ask again then."""
         ...
 
 

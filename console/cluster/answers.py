@@ -78,8 +78,12 @@ class Answers:
                 said.append(answer)
             return said
 
+    def ask_again(self) -> None:
+        """What was declined may be asked again: the operator tries anew."""
+        self._declined.clear()
+
     def forget(self) -> None:
-        """No answer is kept; what was declined may be asked again."""
+        """No answer is kept."""
         self.keys.clear()
         self.passwords.clear()
         self._declined.clear()

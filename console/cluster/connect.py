@@ -36,12 +36,19 @@ class SshConnector:
         self._local = local
         self._answers = answers or Answers()
         self._logins = asyncio.Semaphore(_AT_ONCE)
+        self._under_way = 0
 
     async def connect(self, options: HostOptions) -> Host:
         """Raises `HostError` with the cause and the remedy. No phase of a login takes over 10 s, but for what
         the operator is asked meanwhile."""
-        async with self._logins:
-            return await self._connect(options)
+        if not self._under_way:
+            self._answers.ask_again()
+        self._under_way += 1
+        try:
+            async with self._logins:
+                return await self._connect(options)
+        finally:
+            self._under_way -= 1
 
     async def _connect(self, options: HostOptions) -> Host:
         if options.ssh != LOCAL:

@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from console.cluster.answers import Answers
+from console.cluster.connect import SshConnector, connect_all
 from console.cluster.known_hosts import _hashed
 from console.cluster.ssh import SshHost, connect
 from console.cluster.target import Patience, Target
@@ -173,6 +174,20 @@ async def test_a_keys_passphrase_is_asked_for_and_once_for_all_hosts(ssh: Path, 
         answers.forget()
         with pytest.raises(HostError, match="was not unlocked"):
             await reach(port, answers)
+
+
+async def test_what_was_declined_is_asked_once_for_all_hosts_and_again_on_the_next_try(ssh: Path) -> None:
+    key = write_key(ssh / "id_ed25519", "phrase")
+    told = Told()
+    connector = SshConnector(answers=Answers(told))
+    async with account(key) as (port, host_key):
+        known(ssh, port, host_key)
+        hosts = [options(name=f"h{n}", ssh=f"op@127.0.0.1:{port}") for n in range(3)]
+        for tries in (1, 2):
+            _, failures = await connect_all(connector, hosts)
+            assert len(failures) == 3
+            assert told.kinds == ["passphrase"] * tries
+    await connector.close()
 
 
 async def test_a_key_that_the_server_does_not_take_is_never_asked_for(ssh: Path) -> None:
