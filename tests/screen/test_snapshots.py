@@ -37,6 +37,7 @@ async def _streaming(pilot: Pilot[None], cluster: fake.FakeCluster) -> None:
 
 
 async def _answered(pilot: Pilot[None], cluster: fake.FakeCluster) -> None:
+    cluster.cached_tokens = 20
     pane = await _ask(pilot)
     await wait_until(pilot, lambda: bool(cluster.finished_chats) and not pane.answering)
 
