@@ -104,21 +104,32 @@ class Result(Struct, frozen=True, kw_only=True):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("memory.json"), help="the JSON file (memory.json)")
+    parser.add_argument("--only", default="", help="models with this in their name; keeps the file's others")
     parser.add_argument("--quick", action="store_true", help="one model, short contexts: does it all work")
     asked = parser.parse_args(arguments)
     options = Options(context=256, sequences=2, prefill_chunk=64, layers=4) if asked.quick else Options()
-    names = ["llama, tied head"] if asked.quick else list(CASES)
-    results: list[Result] = []
+    names = ["llama, tied head"] if asked.quick else [name for name in CASES if asked.only in name]
+    results = _earlier(asked.out, options) if asked.only else []
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
         for name in names:
             sys.stderr.write(f"{name}\n")
-            results.append(
-                Result(model=name, about=CASES[name].about, stages=_stages(name, Path(folder), options))
-            )
+            result = Result(model=name, about=CASES[name].about, stages=_stages(name, Path(folder), options))
+            results = [*(other for other in results if other.model != name), result]
+    results.sort(key=lambda result: list(CASES).index(result.model))
     answer = {"versions": versions(), "options": options, "results": results}
     asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
     print(table(results))
     return 0
+
+
+def _earlier(file: Path, options: Options) -> list[Result]:
+    """What an earlier run of the same options has measured."""
+    if not file.exists():
+        return []
+    answer = msgspec.json.decode(file.read_bytes())
+    if msgspec.convert(answer["options"], Options) != options or answer["versions"] != versions():
+        return []
+    return msgspec.convert(answer["results"], list[Result])
 
 
 def _stages(name: str, folder: Path, options: Options) -> tuple[Stage, ...]:

@@ -23,15 +23,17 @@ _TWO_SCORES = words(
     kimi_k25 kimi_linear kimi_vl longcat_flash longcat_flash_ngram mistral4
     """
 )
+# Their mixers spread the state of a sequence over the tokens of a chunk, or of `_STATE_STEP` of them.
+_SPREAD_STATES = words("falcon_h1 granitemoehybrid mamba2 nemotron_h plamo2")
+_STATE_ARRAYS, _STATE_STEP = 3, 256
 # The sampler's log-probabilities, their sorted copy, the order and the sums, float32 each.
 _LOGITS_ARRAYS = 5
 
 
-def cache_tokens(context: int, prefill_chunk: int) -> int:
-    """Tokens for which a layer's cache has room once it holds ``context``: mlx-lm grows it in whole steps
-    from where it is, so chunks that are no multiple of the step leave up to one step unused."""
-    if prefill_chunk % CACHE_STEP == 0 or prefill_chunk >= context:
-        return -(-context // CACHE_STEP) * CACHE_STEP
+def cache_tokens(context: int) -> int:
+    """Tokens for which a layer's cache has room at most once it holds ``context``: mlx-lm grows it in whole
+    steps from where it is, and that is anywhere: chunks have any length, and a cache that joins a batch or
+    leaves it is cut to what it holds."""
     return context + CACHE_STEP - 1
 
 
@@ -92,7 +94,7 @@ class Needs:
         return up, down
 
     def _cache(self, layer: LayerCard) -> int:
-        tokens = cache_tokens(self.context, self.prefill_chunk)
+        tokens = cache_tokens(self.context)
         if layer.kv_window:
             tokens = windowed_tokens(layer.kv_window, self.context, self.prefill_chunk)
         return tokens * layer.kv_bytes_per_token + layer.state_bytes_per_sequence
@@ -100,11 +102,16 @@ class Needs:
     def _step_bytes(self) -> int:
         card = self.card
         rows = max(self.prefill_chunk, self.sequences)
-        scores = 2 if SAME_AS.get(card.architecture, card.architecture) in _TWO_SCORES else 1
+        kind = SAME_AS.get(card.architecture, card.architecture)
+        scores = 2 if kind in _TWO_SCORES else 1
         numbers = _HIDDEN_ARRAYS * card.hidden_size + _MLP_ARRAYS * card.mlp_width
         numbers += scores * card.attention_heads * self.context
         mask = rows * self.context
-        return rows * numbers * ITEM_BYTES.get(card.dtype, 4) + mask
+        states = 0
+        if kind in _SPREAD_STATES:
+            largest = max(layer.state_bytes_per_sequence for layer in card.layers)
+            states = _STATE_ARRAYS * min(rows, _STATE_STEP) * largest
+        return rows * numbers * ITEM_BYTES.get(card.dtype, 4) + mask + states
 
 
 def _sums(sizes: Iterable[int]) -> tuple[int, ...]:
