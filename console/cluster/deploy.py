@@ -6,10 +6,11 @@ import msgspec
 
 from console.cluster.hold import operator_name
 from console.cluster.host import Host
+from console.cluster.pip_output import is_disk_full
 from console.cluster.provision import Prepared
 from console.cluster.remote import LAUNCHER, launch, launcher_script
 from ringcore.spec.deployment import DEPLOYMENT_FILE, SECRET_FILE, Deployment, Member
-from ringcore.spec.errors import Failure, MlxringError, RingError
+from ringcore.spec.errors import Failure, HostError, MlxringError, ProvisionError, RingError
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 
@@ -62,11 +63,21 @@ def run_folder(prepared: Prepared, ring: str) -> str:
 
 
 async def write_run(host: Host, prepared: Prepared, deployment: Deployment, secret: str) -> None:
-    """The run folder's files; the launcher last, so that what it starts is complete."""
+    """The run folder's files; the launcher last, so that what it starts is complete. Raises `ProvisionError`
+    when the disk is full, `HostError`."""
     run = run_folder(prepared, deployment.ring)
-    await host.write(f"{run}/{DEPLOYMENT_FILE}", msgspec.json.encode(deployment), mode=0o600)
-    await host.write(f"{run}/{SECRET_FILE}", secret.encode(), mode=0o600)
-    await host.write(f"{run}/{LAUNCHER}", launcher_script(prepared.python, prepared.code), mode=0o700)
+    try:
+        await host.write(f"{run}/{DEPLOYMENT_FILE}", msgspec.json.encode(deployment), mode=0o600)
+        await host.write(f"{run}/{SECRET_FILE}", secret.encode(), mode=0o600)
+        await host.write(f"{run}/{LAUNCHER}", launcher_script(prepared.python, prepared.code), mode=0o700)
+    except HostError as error:
+        if not is_disk_full(error.failure.cause):
+            raise
+        raise ProvisionError(
+            f"the disk of {prepared.home} is full: {error.failure.cause}",
+            "free space there, or set hosts.home in the profile to a folder on another disk",
+            host=host.options.name,
+        ) from None
 
 
 async def start_agent(host: Host, ring: str) -> int:
