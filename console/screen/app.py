@@ -4,6 +4,7 @@ What the console does to the cluster is `console.screen.work`; draws nothing its
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
@@ -47,6 +48,7 @@ from ringcore.spec.plan import Plan
 
 DRAW_SECONDS = 0.1
 AUDIT_SECONDS = 1.0
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 WORK_SECONDS = 0.6  # counters come four times a second while they move
 WAYS_OUT = {"logs": "enter", "prompt": "tab"}  # of the inputs, by pane
 
@@ -100,6 +102,9 @@ class ConsoleApp(App[None]):
         yield from (self._header, self._banner, self._tabs, self._body, self._keys)
 
     def on_mount(self) -> None:
+        # Ended from outside, or its terminal closed: as if q had been pressed, so that a demo ends its ring.
+        for number in ENDINGS:
+            asyncio.get_running_loop().add_signal_handler(number, self.do_quit)
         self._arrange()
         self._focus("hosts")
         self._draw()
@@ -109,6 +114,8 @@ class ConsoleApp(App[None]):
             self._work.attach()
 
     async def on_unmount(self) -> None:
+        for number in ENDINGS:
+            asyncio.get_running_loop().remove_signal_handler(number)
         await self._work.close()
 
     # events -------------------------------------------------------------------------------------

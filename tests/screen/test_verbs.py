@@ -1,6 +1,8 @@
 """What the console does to the ring: verbs, attaching, failures that stay, stopping and leaving."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 from rich.text import Text
@@ -234,6 +236,14 @@ async def test_leaving_a_demo_stops_its_ring() -> None:
         await it.pilot.press("tab", "q")
         await it.until(lambda: not it.app.is_running)
         assert it.cluster.asked == ["follow", "stop"] and message(it) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_demo_that_is_ended_from_outside_stops_its_ring(number: signal.Signals) -> None:
+    async with opened(fake.serving(), quit_stops_ring=True) as it:
+        os.kill(os.getpid(), number)
+        await it.until(lambda: not it.app.is_running)
+    assert it.cluster.asked == ["follow", "stop"] and it.cluster.closed
 
 
 async def test_a_ring_that_could_not_be_stopped_on_leaving_is_not_left_behind_in_silence() -> None:
