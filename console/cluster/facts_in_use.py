@@ -11,7 +11,8 @@ from ringcore.spec.facts import AgentFound, HostFacts, Listening
 from ringcore.spec.profile import Profile
 
 _AGENT = re.compile(
-    r"^\s*(\S+)\s+([0-9]+)\s+\S.*? -m ringcore agent --run (.+?) --report-fd [0-9]+\s*$", re.MULTILINE
+    r"^\s*(\S+)\s+([0-9]+)\s+\S.*? -m ringcore agent --run (.+?) (?:--report-fd [0-9]+|--stay)\s*$",
+    re.MULTILINE,
 )
 _KERNEL = re.compile(r"^\s*[0-9]+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A ", re.M)
 _NETSTAT = re.compile(r"^tcp\S*\s+[0-9]+\s+[0-9]+\s+(\S+)\.([0-9]+)\s+\S+\s+LISTEN", re.MULTILINE)

@@ -18,7 +18,7 @@ from tests.cluster.reach import options, reached, until
 # ruff: noqa: E501
 PS = """\
 operator   4711 /home/operator/.mlxring/venv-0123/bin/python3 -m ringcore agent --run /home/operator/.mlxring/runs/minis --report-fd 4
-bob       99120 /opt/homebrew/opt/python@3.13/bin/Python -m ringcore agent --run /Users/bob/my rings/runs/other --report-fd 5
+bob       99120 /opt/homebrew/opt/python@3.13/bin/Python -m ringcore agent --run /Users/bob/my rings/runs/other --stay
 operator   4700 grep ringcore agent --run x
 operator   4800 vi notes about -m ringcore agent --run me
 """
