@@ -26,6 +26,12 @@ def arrays(cache: Sequence[Any]) -> list[mx.array]:
     return [leaf for leaf in leaves if isinstance(leaf, mx.array)]
 
 
+def states(cache: Sequence[Any]) -> list[mx.array]:
+    """The arrays of layers that keep a state of fixed size instead of every token."""
+    entries = [each for entry in cache for each in getattr(entry, "caches", (entry,))]
+    return arrays([each for each in entries if not hasattr(each, "update_and_fetch") and not each.empty()])
+
+
 def nbytes(cache: Sequence[Any]) -> int:
     """Bytes of the buffers, which grow in steps of many tokens."""
     return sum(entry.nbytes for entry in cache)

@@ -23,9 +23,10 @@ _TWO_SCORES = words(
     kimi_k25 kimi_linear kimi_vl longcat_flash longcat_flash_ngram mistral4
     """
 )
-# Their mixers spread the state of a sequence over the tokens of a chunk, or of `_STATE_STEP` of them.
-_SPREAD_STATES = words("falcon_h1 granitemoehybrid mamba2 nemotron_h plamo2")
-_STATE_ARRAYS, _STATE_STEP = 3, 256
+# Their mixers compare every token of a chunk with those before it, in each head of the state, at most
+# `_MIXER_STEP` at a time. Measured with falcon_h1: a state's size for each token bounds that.
+_MIXERS = words("falcon_h1 granitemoehybrid mamba2 nemotron_h plamo2")
+_MIXER_STEP = 256
 # The sampler's log-probabilities, their sorted copy, the order and the sums, float32 each.
 _LOGITS_ARRAYS = 5
 
@@ -107,11 +108,11 @@ class Needs:
         numbers = _HIDDEN_ARRAYS * card.hidden_size + _MLP_ARRAYS * card.mlp_width
         numbers += scores * card.attention_heads * self.context
         mask = rows * self.context
-        states = 0
-        if kind in _SPREAD_STATES:
+        mixer = 0
+        if kind in _MIXERS:
             largest = max(layer.state_bytes_per_sequence for layer in card.layers)
-            states = _STATE_ARRAYS * min(rows, _STATE_STEP) * largest
-        return rows * numbers * ITEM_BYTES.get(card.dtype, 4) + mask + states
+            mixer = min(rows, _MIXER_STEP) * largest
+        return rows * numbers * ITEM_BYTES.get(card.dtype, 4) + mask + mixer
 
 
 def _sums(sizes: Iterable[int]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from typing import cast
 import mlx.core as mx
 from msgspec import structs
 
+from ringcore.cache import sequence
 from ringcore.cache.batches import Batches, can_merge
 from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Blocks
@@ -170,7 +171,11 @@ class Executor:
                 assert message.hidden is not None
                 x = message.hidden[at : at + row.count][None]
             at += row.count
-            y = self._stage(x, self._caches.one(row.slot), row.sample)
+            cache = self._caches.one(row.slot)
+            y = self._stage(x, cache, row.sample)
+            if row.count > 1 and (states := sequence.states(cache)):
+                # No output asks for the last state: left lazy, it would hold what the whole chunk computed.
+                (y,) = mx.depends([y], states)
             slot.position += row.count
             if not shard.is_last:
                 y = y[0]

@@ -84,14 +84,15 @@ def test_all_contexts_full_at_once_fit_into_what_the_plan_says(model: Path, proc
                 assert ring.finished(f"r{number}", 120).completion_tokens == ANSWER
             used = ring.ranks[1].memory[-1]
             kv = max(said.kv_bytes for said in ring.ranks[1].memory)
-            assert kv > 0.9 * stage.kv_bytes > 60 * MIB, "the contexts were never full"
+            full = stage.kv_bytes * CONTEXT // (CONTEXT + 255)  # the plan counts a step more of each
+            assert stage.kv_bytes >= kv >= 0.98 * full > 60 * MIB, "the contexts were never full"
             assert used.weight_bytes == pytest.approx(stage.weight_bytes, rel=0.01)
             assert not [said for said in ring.ranks[1].pressures if said.level in ("full", "over")]
             assert ring.answer("after", [1, 2, 3], 4)
             peak = bound.peak_bytes
         if peak:
             assert peak <= limit
-            assert peak > process_bytes + 0.8 * stage.kv_bytes, "the bound was never near"
+            assert peak > process_bytes + 0.9 * full, "the bound was never near"
 
 
 def test_with_too_little_memory_requests_are_refused_and_the_rank_lives(
