@@ -34,5 +34,5 @@ async def install_python(host: Host, places: Places, uv: str) -> None:
         )
     else:
         cause = f"uv could not install Python {OWN_PYTHON.path}: {said}"
-        remedy = f"try there: {uv} python install {OWN_PYTHON.path}; or install Python by other means"
+        remedy = f"try there: {uv} python install {OWN_PYTHON.path}, or install Python by hand"
     raise ProvisionError(cause, remedy, host=host.options.name)
