@@ -236,6 +236,15 @@ def test_a_jump_host_that_refuses_is_named(operator: RoomOperator) -> None:
     assert "ssh-copy-id first" in failures["third"]["remedy"]
 
 
+def test_a_jump_host_that_is_down_is_told_of_the_jump_host(operator: RoomOperator) -> None:
+    operator.room.machines["first"].stop_sshd()
+    failures = check_failures(operator)
+    assert set(failures) == {"first", "third"}
+    place = f"first ({OFFICE['first']} port 22) refused the connection: no SSH server listens there"
+    assert failures["first"]["cause"] == place
+    assert failures["third"]["cause"] == f"the jump host {place}"
+
+
 def test_a_jump_host_that_forwards_nothing(operator: RoomOperator) -> None:
     operator.room.machines["first"].restart_sshd("AllowTcpForwarding no")
     failures = check_failures(operator)
