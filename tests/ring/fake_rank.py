@@ -32,6 +32,10 @@ class SumCache:
         return self.offset == 0
 
     @property
+    def state(self) -> mx.array:
+        return self.total
+
+    @property
     def nbytes(self) -> int:
         return self.total.nbytes
 
