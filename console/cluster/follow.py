@@ -8,7 +8,7 @@ from console.cluster.host import Attached, Host
 from console.cluster.remote import launch
 from console.cluster.steps import emit_for
 from console.ports import Emit
-from ringcore.spec.control import Attach, Happened, StopRing, Welcome, agent_to_console, line
+from ringcore.spec.control import Attach, ForgetPrefixes, Happened, StopRing, Welcome, agent_to_console, line
 from ringcore.spec.errors import Failure, HostError, RingError
 from ringcore.spec.events import AgentLost, RankChanged, RingChanged
 
@@ -33,25 +33,29 @@ class Follower:
         Raises `HostError` when the connection breaks while the agent still ran.
         """
         while True:
-            known = await self._read(stop=False, live=True)
-            if self._ended or not self.seq or not await self._read(stop=False, live=False):
+            known = await self._read(live=True)
+            if self._ended or not self.seq or not await self._read(live=False):
                 return known
             await asyncio.sleep(_AGAIN_SECONDS)  # only the process in between was ended
 
     async def replay(self) -> bool:
         """Emit what the journal holds now and return: True while an agent runs there."""
-        return await self._read(stop=False, live=False)
+        return await self._read(live=False)
+
+    async def forget(self) -> bool:
+        """As `replay`, and ask the agent that its ring keep nothing of earlier sequences."""
+        return await self._read(ForgetPrefixes(), live=False)
 
     async def stop(self) -> bool:
         """Ask the agent to end its ring and emit events until it has. False when nothing was deployed."""
-        return await self._read(stop=True, live=True)
+        return await self._read(StopRing(), live=True)
 
-    async def _read(self, *, stop: bool, live: bool) -> bool:
+    async def _read(self, order: StopRing | ForgetPrefixes | None = None, *, live: bool) -> bool:
         options = self.host.options
         async with self.host.stream(launch(options.home, self._ring, "attach"), timeout=NO_LIMIT) as attached:
             await attached.send(line(Attach(after=self.seq, run_id=self.run_id)))
-            if stop:
-                await attached.send(line(StopRing()))
+            if order is not None:
+                await attached.send(line(order))
             try:
                 return await self._drain(attached, live=live)
             except HostError as error:

@@ -29,7 +29,7 @@ from console.cluster.model import ring_dtype, same_model
 from console.cluster.prepare import Preparation, differs, listed, own_version
 from console.cluster.provision import Prepared
 from console.cluster.steps import emit_for, host_step, together
-from console.cluster.stop import purge_home, reap
+from console.cluster.stop import clear_prefixes, purge_home, reap
 from console.cluster.versions import deployed_version
 from console.cluster.watch import Watch
 from console.cluster.weights import Weights
@@ -206,6 +206,15 @@ class Operator:
         running = await self._watch.replay(list(self._hosts.values()))
         _raise_first(problems)
         return running
+
+    async def forget_prefixes(self) -> bool:
+        """Have nothing kept of earlier sequences: a running ring is told to (True), of one that does not run
+        the files are removed. Raises the first failure."""
+        _raise_first(await self._reach_those_that_answer())
+        if await self._watch.forget(await self._connected(self.profile.leader)):
+            return True
+        _raise_first(await self._over_hosts(lambda host: clear_prefixes(host, self.profile.name)))
+        return False
 
     async def follow(self) -> None:
         problems = await self._reach_those_that_answer()

@@ -20,6 +20,8 @@ _LAUNCH = (
 NOT_DEPLOYED = 44  # exit status where no launcher is, or no such file
 # $1 home, $2 ring, $3 the file's name
 _READ = EXPAND + 'file="$(expand "$1")/runs/$2/$3"; [ -e "$file" ] || exit 44; exec cat "$file"'
+# $1 home, $2 ring
+_CLEAR = EXPAND + 'rm -rf -- "$(expand "$1")/runs/$2/prefix"'
 # $1 home. What was made by us is known by its name; anything else in there is left, and printed.
 _PURGE = (
     EXPAND
@@ -60,6 +62,11 @@ def read_run_file(home: str, ring: str, name: str) -> list[str]:
 def show_home(home: str) -> list[str]:
     """argv that prints the full path of ``home``."""
     return ["/bin/sh", "-c", EXPAND + 'expand "$1"', "sh", home or DEFAULT_HOME]
+
+
+def clear_prefixes(home: str, ring: str) -> list[str]:
+    """argv that removes the files in which a ring kept what earlier sequences computed."""
+    return ["/bin/sh", "-c", _CLEAR, "sh", home or DEFAULT_HOME, ring]
 
 
 def purge(home: str) -> list[str]:

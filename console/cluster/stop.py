@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from console.cluster import remote
 from console.cluster.host import Host
 from console.cluster.remote import (
     DEFAULT_HOME,
@@ -23,6 +24,17 @@ async def reap(host: Host, ring: str) -> None:
         raise RingError(
             f"could not make sure that nothing of {ring} is left: {result.stderr.strip()[-300:]}",
             "look for processes `python -m ringcore` on this host",
+            host=host.options.name,
+        )
+
+
+async def clear_prefixes(host: Host, ring: str) -> None:
+    """Removes the files in which ``ring`` kept what earlier sequences computed."""
+    result = await host.run(remote.clear_prefixes(host.options.home, ring), timeout=60)
+    if result.status != 0:
+        raise ProvisionError(
+            f"files of the prefix cache could not be removed: {safe_line(result.stderr.strip()[-300:])}",
+            f"remove the folder `prefix` in the run folder of {ring} by hand",
             host=host.options.name,
         )
 

@@ -97,6 +97,10 @@ class Watch:
             raise MlxringError.of(ring.failure)
         raise RingError("the ring ended before it served", "read `mlxring logs PROFILE`", host=self._leader)
 
+    async def forget(self, leader: Host) -> bool:
+        """Ask that nothing be kept of earlier sequences; False when the ring does not run."""
+        return await self._follower(leader).forget()
+
     async def stop(self, host: Host) -> None:
         """Ask the host's agent to end and emit events until it has. Raises `HostError`, ``TimeoutError``."""
         self._forget(host.options.name)

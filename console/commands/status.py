@@ -54,19 +54,20 @@ def table(state: ClusterState) -> str:
         for host in state.hosts
         if host.pressure and host.phase == "ready"
     ]
-    lines += _prefix(state)
+    kept = prefix_table(state)
+    lines += ["", *kept] if kept else []
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:
         lines += ["", safe_text(str(failure))]
     return "\n".join(lines)
 
 
-def _prefix(state: ClusterState) -> list[str]:
+def prefix_table(state: ClusterState) -> list[str]:
     """What each rank keeps of earlier sequences, and what that was good for."""
     kept = [(host.rank, host.memory.prefix) for host in state.hosts if host.memory and host.memory.prefix]
     if not kept:
         return []
-    lines = ["", "rank  prefix cache     blocks     hits  tokens reused  evicted    on disk  damaged"]
+    lines = ["rank  prefix cache     blocks     hits  tokens reused  evicted    on disk  damaged"]
     for rank, used in kept:
         lines.append(
             f"{rank:>4}  {format_bytes(used.bytes):>12}  {used.blocks:>9}  {used.hits:>7}"

@@ -12,7 +12,15 @@ from ringcore.agent.journal import Journal
 from ringcore.agent.replay import Reader
 from ringcore.agent.rundir import RunDir
 from ringcore.agent.welcome import first_message, welcome
-from ringcore.spec.control import MAX_LINE, Attach, StopRing, console_to_agent, line
+from ringcore.spec.control import (
+    MAX_LINE,
+    Attach,
+    ConsoleToAgent,
+    ForgetPrefixes,
+    StopRing,
+    console_to_agent,
+    line,
+)
 from ringcore.spec.deployment import AGENT_SOCKET, Deployment
 
 _FIRST_LINE_SECONDS = 10.0
@@ -20,15 +28,22 @@ _DRAIN_SECONDS = 2.0
 
 
 class Consoles:
-    """``stop`` is called when a console asks for the end of the ring."""
+    """``stop`` is called when a console asks for the end of the ring, ``forget`` when it asks that nothing
+    more be kept of earlier sequences."""
 
     def __init__(
-        self, run: RunDir, deployment: Deployment, journal: Journal, stop: Callable[[], None]
+        self,
+        run: RunDir,
+        deployment: Deployment,
+        journal: Journal,
+        stop: Callable[[], None],
+        forget: Callable[[], None],
     ) -> None:
         self._run = run
         self._deployment = deployment
         self._journal = journal
         self._stop = stop
+        self._forget = forget
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Event] = set()
@@ -110,5 +125,11 @@ class Consoles:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while text := await reader.readline():
-            if isinstance(console_to_agent.decode(text), StopRing):
-                self._stop()
+            message: ConsoleToAgent = console_to_agent.decode(text)
+            match message:
+                case StopRing():
+                    self._stop()
+                case ForgetPrefixes():
+                    self._forget()
+                case Attach():
+                    pass  # once is enough

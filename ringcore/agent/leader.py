@@ -99,6 +99,9 @@ class Leader:
         await self._finish(self._end.failure)
         return self._end.failure
 
+    def forget(self) -> None:
+        self._supervisor.forget()
+
     def stop(self) -> None:
         self._obey(self._ring.stop())
 

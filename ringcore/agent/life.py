@@ -52,7 +52,7 @@ class _Agent:
         self._journal = Journal(run.path, deployment)
         self._flushing: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._consoles = Consoles(run, deployment, self._journal, self._stop)
+        self._consoles = Consoles(run, deployment, self._journal, self._stop, self._forget)
         self._role: Role
 
     async def live(self, running: Callable[[], None]) -> Failure | None:
@@ -94,6 +94,10 @@ class _Agent:
             self._stopping = True
             self._say("told to end the ring")
             self._role.stop()
+
+    def _forget(self) -> None:
+        self._say("told to keep nothing of earlier sequences")
+        self._role.forget()
 
     def _children(self, children: Sequence[Child]) -> None:
         own = ProcessId.of(os.getpid(), "agent")

@@ -53,6 +53,9 @@ class Member:
     async def open(self) -> None:
         """Nothing to open: members connect."""
 
+    def forget(self) -> None:
+        """What all ranks keep is the leader's choice."""
+
     def stop(self) -> None:
         self._stop.set()
 

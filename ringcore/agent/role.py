@@ -33,3 +33,7 @@ class Role(Protocol):
     def stop(self) -> None:
         """The operator wants the end."""
         ...
+
+    def forget(self) -> None:
+        """The operator wants nothing more to be kept of earlier sequences: the leader's rank sees to it."""
+        ...

@@ -16,7 +16,7 @@ from msgspec import structs
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
 from ringcore.agent.threads import thread_variables, usable_cores
-from ringcore.spec.control import ChildToAgent, Fatal, Join, Pressure, Say, Wake, WakeAll
+from ringcore.spec.control import ChildToAgent, Fatal, ForgetPrefixes, Join, Pressure, Say, Wake, WakeAll
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import Level, LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
@@ -82,6 +82,10 @@ class Supervisor:
     def wake(self) -> None:
         if self._child is not None:
             self._child.tell(Wake())
+
+    def forget(self) -> None:
+        if self._child is not None:
+            self._child.tell(ForgetPrefixes())
 
     def press(self, event: MemoryPressure) -> None:
         """Rank 0 hears how a rank stands with its memory."""

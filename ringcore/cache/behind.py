@@ -40,8 +40,9 @@ class Behind:
         self._keys = _keys(prototype, layers)
         self._warn = warn
         self._lock = threading.Lock()  # around all use of the disk
-        self._queue: queue.Queue[tuple[bytes, list[tuple[str, mx.array]]]] = queue.Queue(MOST_WAITING)
+        self._queue: queue.Queue[tuple[int, bytes, list[tuple[str, mx.array]]]] = queue.Queue(MOST_WAITING)
         self._off = False
+        self._cleared = 0
         self.left_out = 0
         threading.Thread(target=self._write_all, name="blocks to disk", daemon=True).start()
 
@@ -71,7 +72,7 @@ class Behind:
         ]
         mx.async_eval([array for _, array in raw])
         try:
-            self._queue.put_nowait((name, raw))
+            self._queue.put_nowait((self._cleared, name, raw))
         except queue.Full:
             self.left_out += 1
 
@@ -83,18 +84,25 @@ class Behind:
             return None
         return tuple(_part(tensors, key) for key in self._keys)
 
+    def clear(self) -> None:
+        """Remove every block, those on their way too."""
+        with self._lock:
+            self._cleared += 1
+            self._disk.clear()
+
     def settle(self) -> None:
         """Wait until everything that was queued is written."""
         self._queue.join()
 
     def _write_all(self) -> None:
         while True:
-            name, raw = self._queue.get()
+            cleared, name, raw = self._queue.get()
             try:
                 if not self._off:
                     tensors = {key: np.array(array) for key, array in raw}
                     with self._lock:
-                        self._disk.write(name, self._shard.start, self._shard.end, tensors)
+                        if cleared == self._cleared:
+                            self._disk.write(name, self._shard.start, self._shard.end, tensors)
             except (OSError, SafetensorError) as error:
                 self._off = True
                 self._warn(f"beginnings of prompts are no longer written to disk: {error}")

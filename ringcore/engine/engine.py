@@ -107,6 +107,12 @@ class Engine:
         self._asides += prefix_steps.forgetting(places)
         return len(places)
 
+    def clear(self) -> None:
+        """Nothing is kept of earlier sequences, in memory or in files, but what running ones use."""
+        self.forget(self._limits.prefix_blocks)
+        if self._limits.prefix_blocks:
+            self._asides.append(prefix_steps.CLEARING)
+
     def shed(self, cause: str) -> list[EngineToGateway]:
         """End the youngest running request, whose client hears ``cause``."""
         if not self._running:

@@ -24,6 +24,9 @@ class Aside(Struct, frozen=True):
     payload: bytes
 
 
+CLEARING = Aside(Operation.FORGET, (), b"")  # of no place: files go
+
+
 def storing(slot: int, claim: Claim) -> Iterator[Aside]:
     """Steps that store blocks of the sequence in ``slot``."""
     for at in range(0, len(claim.places), MAX_BLOCKS):

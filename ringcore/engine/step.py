@@ -18,7 +18,7 @@ class Operation(IntEnum):
     STOP = 5  # end in order
     STORE = 6  # blocks of the row's sequence go into places; payload: places and names
     LOAD = 7  # the row's sequence begins with the blocks in places; payload: the places
-    FORGET = 8  # the blocks in places go; payload: the places
+    FORGET = 8  # the blocks in places go; payload: the places, none: what is in files
     FETCH = 9  # blocks come from disk; payload as of STORE, the token of the row: how many all ranks have
 
 

@@ -12,7 +12,17 @@ import threading
 import msgspec
 from msgspec import Struct
 
-from ringcore.spec.control import AgentToChild, Join, Pressure, Quit, Say, Wake, agent_to_child, line
+from ringcore.spec.control import (
+    AgentToChild,
+    ForgetPrefixes,
+    Join,
+    Pressure,
+    Quit,
+    Say,
+    Wake,
+    agent_to_child,
+    line,
+)
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import Level, MemoryPressure, RankChanged, RankPhase
 
@@ -34,6 +44,7 @@ class Control:
         self._joined = threading.Event()
         self._woken = threading.Event()
         self._quitting = threading.Event()
+        self.forgets = 0  # times that the operator wanted nothing to be kept of earlier sequences
         self._pressures: dict[int, MemoryPressure] = {}  # replaced, never changed
 
     def start(self) -> None:
@@ -100,7 +111,7 @@ class Control:
         return self._pressures
 
     def fileno(self) -> int:
-        """Readable after a Quit or a word on memory, for a select; see `drain`."""
+        """Readable after a Quit, a word on memory or on what to forget, for a select; see `drain`."""
         return self._told.fileno()
 
     def drain(self) -> None:
@@ -136,6 +147,9 @@ class Control:
             case Pressure(event):
                 self._pressures = {**self._pressures, event.rank: event}
                 self._tell.send(b"m")
+            case ForgetPrefixes():
+                self.forgets += 1
+                self._tell.send(b"f")
             case Quit():
                 self._quitting.set()
                 self._joined.set()

@@ -42,6 +42,7 @@ class Leader:
         self._report = report
         self._relieve = relieve
         self._pressures = control.pressures  # as they were minded
+        self._forgets = control.forgets
         self._parked = False
         self._moved = 0.0
         self._serving = False  # a gateway was there: its loss must be noticed once
@@ -71,6 +72,7 @@ class Leader:
             self._control.drain()
         self._report.look()
         self._mind_memory()
+        self._mind_operator()
         door.flush()
         messages = door.receive()
         if messages is None:
@@ -89,6 +91,11 @@ class Leader:
                     self._send(self._engine.submit(message))
                 case Cancel():
                     self._send(self._engine.cancel(message.id))
+
+    def _mind_operator(self) -> None:
+        if self._control.forgets != self._forgets:
+            self._forgets = self._control.forgets
+            self._engine.clear()
 
     def _mind_memory(self) -> None:
         """Give up, then refuse, then end requests, as ranks are short of memory."""

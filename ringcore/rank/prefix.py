@@ -32,6 +32,8 @@ def perform(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) 
             return _fetch(step, blocks, behind)
         if step.operation is Operation.FORGET:
             blocks.forget(prefix_steps.places(step.payload))
+            if not step.payload and behind is not None:
+                behind.clear()
         elif step.operation is Operation.STORE:
             _store(step, caches, blocks, behind)
         else:

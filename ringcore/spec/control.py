@@ -70,7 +70,12 @@ class GatewayReady(_Message, frozen=True, tag="gateway_ready"):
 
 
 # Steps and memory of every rank go to the gateway, which answers for the ring's health.
-AgentToChild = Join | Wake | Pressure | Quit | StepCount | MemoryUsed
+class ForgetPrefixes(_Message, frozen=True, tag="forget"):
+    """Keep nothing more of sequences that are over, in memory and in files. From a console to the leader's
+    agent, and from there to rank 0."""
+
+
+AgentToChild = Join | Wake | Pressure | Quit | ForgetPrefixes | StepCount | MemoryUsed
 ChildToAgent = (
     RankChanged
     | StepCount
@@ -98,7 +103,7 @@ class StopRing(_Message, frozen=True, tag="stop"):
     """End ranks, gateway and agents of the whole ring (leader) or of this host (others)."""
 
 
-ConsoleToAgent = Attach | StopRing
+ConsoleToAgent = Attach | StopRing | ForgetPrefixes
 
 
 # agent -> console ---------------------------------------------------------------------------------

@@ -122,3 +122,22 @@ def test_a_disk_that_takes_no_more_is_told_once_and_the_ring_goes_on(tmp_path: P
         assert ring.answer(str(number), tokens, 5) == cold.answer(str(number), tokens, 5)
     ring.settle()
     assert len(ring.warnings) == 1 and "no longer written to disk" in ring.warnings[0]
+
+
+def test_cleared_keeps_nothing_in_memory_or_in_files_but_what_runs(tmp_path: Path) -> None:
+    stages = load(build("llama", tmp_path / "model"), 0, 2, LAYERS)
+    ring = InProcess(stages, prefix_blocks=8, folders=folders(tmp_path, 2))
+    cold = ring.answer("a", PROMPT, 20)
+    ring.answer("other", prompt(2 * BLOCK_TOKENS + 1, 2), 4)
+    ring.submit("runs", PROMPT, 20)
+    for _ in range(4):
+        ring.turn()
+    ring.engine.clear()
+    ring.run()
+    ring.settle()
+    assert ring.tokens("runs") == cold
+    assert [len(executor.blocks) for executor in ring.executors] == [3, 3]
+    assert [disk.figures[:2] for disk in ring.disks] == [(0, 0), (0, 0)]
+    ring.engine.clear()
+    ring.run()
+    assert (ring.answer("b", PROMPT, 20), ring.cached("b")) == (cold, 0)
