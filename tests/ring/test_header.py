@@ -49,6 +49,23 @@ def test_an_open_announces_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("operation", "rows"),
+    [
+        (Operation.STORE, (Row(1, 128, 64),)),
+        (Operation.LOAD, (Row(3, 640, 0),)),
+        (Operation.FETCH, (Row(2, token=7),)),
+        (Operation.FORGET, ()),
+    ],
+)
+def test_steps_of_the_prefix_cache_come_out(operation: Operation, rows: tuple[Row, ...]) -> None:
+    step = Step(operation, rows, payload=b"12345", number=1)
+    found = decode(encode(step, Payload.BYTES, FORM), 1, FORM)
+    assert found == Announced(structs.replace(step, payload=b""), Payload.BYTES, 5)
+    bare = Step(operation, rows, number=1)
+    assert decode(encode(bare, Payload.NONE, FORM), 1, FORM).payload is Payload.NONE
+
+
+@pytest.mark.parametrize(
     ("word", "value", "named"),
     [
         (0, MAGIC + 1, "magic"),
