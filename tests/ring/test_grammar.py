@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 
 from ringcore.gateway.grammar import grammar_of
 from ringcore.spec.engine import Refused
-from tests.ring.harness import REAL, Ring, make_plan
+from tests.ring.harness import REAL, Ring
+from tests.ring.test_greedy import measured
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def test_what_a_ring_answers_is_a_document_of_the_schema_and_free_answers_beside
         "<|im_start|>user\nWhich colour has the sky? Answer in JSON.<|im_end|>\n<|im_start|>assistant\n"
     ).ids
     grammar = grammar_of(SCHEMA, "x")
-    plan = make_plan(counts, order=order, sequences=4, context=512)
+    plan = measured(counts, order, demo_model_path, sequences=4, context=512)
     with Ring(plan, module=REAL, model=demo_model_path) as ring:
         free = ring.answer("free", prompt, 12, stop=[END])
         ring.submit("bound", prompt, 120, stop=[END], grammar=grammar)

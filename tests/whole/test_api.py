@@ -35,7 +35,7 @@ def test_with_a_key_and_a_certificate_the_console_talks_and_openais_client_does(
     assert operator.run("key").code == 8  # not deployed yet
     up = operator.run("up", "--json")
     assert up.code == 0, up.err
-    url = json.loads(up.out)["api_url"]
+    url = json.loads(up.out)["api"]
     assert url == f"https://127.0.0.1:{operator.api_port}"
     shown = operator.run("key")
     key = shown.out.strip()
