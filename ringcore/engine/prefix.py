@@ -85,7 +85,7 @@ class PrefixIndex:
         if not self.places:
             return chain
         self._name(chain, prompt, (len(prompt) - 1) // BLOCK_TOKENS)
-        self._keep_held(chain)
+        self._keep_held(chain, len(chain.names))
         self._use(chain)
         self.counts.asked += 1
         self.counts.hits += bool(chain.places)
@@ -98,10 +98,11 @@ class PrefixIndex:
         too few do, the last blocks get no place."""
         if not self.places:
             return Claim()
-        self._name(chain, tokens, len(tokens) // BLOCK_TOKENS)
-        self._keep_held(chain)
+        complete = len(tokens) // BLOCK_TOKENS
+        self._name(chain, tokens, complete)
+        self._keep_held(chain, complete)
         first = len(chain.places)
-        names = chain.names[first:]
+        names = chain.names[first:complete]  # of a prompt that is not all read yet there are names of more
         self._evict(len(names) - len(self._free))
         names = names[: len(self._free)]
         places = tuple(self._free.popleft() for _ in names)
@@ -130,7 +131,7 @@ class PrefixIndex:
         for name, place in zip(claim.names[:count], claim.places, strict=False):
             self._held.setdefault(name, place)
         before = chain.tokens
-        self._keep_held(chain)
+        self._keep_held(chain, len(chain.names))
         self._use(chain)
         self.counts.hits += not before and bool(chain.places)
         self.counts.reused_tokens += chain.tokens - before
@@ -158,8 +159,8 @@ class PrefixIndex:
             packed = struct.pack(f"<{BLOCK_TOKENS}i", *own)
             chain.names.append(hashlib.blake2b(before + packed, digest_size=NAME_BYTES).digest())
 
-    def _keep_held(self, chain: Chain) -> None:
-        for name in chain.names[len(chain.places) :]:
+    def _keep_held(self, chain: Chain, most: int) -> None:
+        for name in chain.names[len(chain.places) : most]:
             place = self._held.get(name)
             if place is None:
                 return
