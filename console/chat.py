@@ -79,7 +79,7 @@ async def stream_chat(
     import httpx
 
     body = {
-        "messages": [{"role": message.role, "content": message.content} for message in messages],
+        "messages": [{"role": message.role, "content": _sendable(message.content)} for message in messages],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -111,6 +111,11 @@ async def stream_chat(
         raise ApiError(f"the API at {base_url} cannot be reached: {_reason(error)}", LOGS) from error
     except httpx.HTTPError as error:
         raise broke_off(str(error) or type(error).__name__) from error
+
+
+def _sendable(text: str) -> str:
+    """Without what UTF-8 cannot say: bytes of a command line that were no text."""
+    return text.encode(errors="replace").decode()
 
 
 class _Meter:

@@ -6,6 +6,7 @@ Imports only the module of the command that runs, and nothing heavy before it is
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -46,16 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     from ringcore.spec.errors import INTERRUPTED, MlxringError
 
+    _use_what_the_terminal_can_show()
     try:
-        name = _command(given)
-        parser, subparser = _parsers(name)
-        if name is None:
-            parser.parse_args(given)
-            parser.print_help()
-            return 2
-        module = importlib.import_module(COMMANDS[name][1])
-        module.configure(subparser)
-        return int(module.run(parser.parse_args(given)))
+        code = _run(given)
+        sys.stdout.flush()
+        return code
     except MlxringError as error:
         from console.logs.text import safe_text  # it may tell what a host said
 
@@ -67,6 +63,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone; a message has nowhere to go
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge of the process: a defect of ours
+        from console.defect import told
+
+        sys.stderr.write(f"mlxring: {told(error)}\n")
+        return MlxringError.exit_code
+
+
+def _run(given: list[str]) -> int:
+    name = _command(given)
+    parser, subparser = _parsers(name)
+    if name is None:
+        parser.parse_args(given)
+        parser.print_help()
+        return 2
+    module = importlib.import_module(COMMANDS[name][1])
+    module.configure(subparser)
+    return int(module.run(parser.parse_args(given)))
+
+
+def _use_what_the_terminal_can_show() -> None:
+    """A character that its encoding lacks becomes a question mark, and ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _command(given: list[str]) -> str | None:

@@ -3,6 +3,7 @@
 Makes, reads and replaces it; who asks for it is the gateway's. Knows nothing of HTTP.
 """
 
+import re
 import secrets
 
 from console.cluster.host import Host
@@ -11,6 +12,7 @@ from ringcore.spec.deployment import API_KEY_FILE
 from ringcore.spec.errors import NotRunning, RingError
 from ringcore.spec.profile import Profile
 
+_SOUND = re.compile(r"[!-~]{1,1000}")
 _PREFIX = "mlxring-"  # so that a key is known for one where it turns up
 
 
@@ -22,18 +24,21 @@ async def have_key(host: Host, profile: Profile) -> None:
 
 async def read_key(host: Host, profile: Profile) -> str:
     """Raises `NotRunning` when the ring was never deployed with one."""
-    key = await _read(host, profile)
+    key = _sound(await _read(host, profile), host, profile)
     if not key:
-        raise NotRunning(
-            f"the ring {profile.name} has no API key yet: deploying makes it",
-            f"deploy with `mlxring deploy {profile.path or 'PROFILE'}`, or start with `mlxring up`",
-            host=host.options.name,
-        )
+        raise _none_yet(host, profile)
     return key
 
 
+async def replace_key(host: Host, profile: Profile) -> str:
+    """A new one in the place of the old, which counts from the next start of the ring on. Raises `NotRunning`
+    where there is none: its folder would be no home of ours yet."""
+    if not await _read(host, profile):
+        raise _none_yet(host, profile)
+    return await write_key(host, profile)
+
+
 async def write_key(host: Host, profile: Profile) -> str:
-    """A new one, which counts from the next start of the ring on."""
     key = _PREFIX + secrets.token_urlsafe(32)
     home = (await host.run(show_home(host.options.home))).stdout.strip()
     await host.write(f"{home.rstrip('/')}/runs/{profile.name}/{API_KEY_FILE}", key.encode(), mode=0o600)
@@ -49,3 +54,22 @@ async def _read(host: Host, profile: Profile) -> str:
             host=host.options.name,
         )
     return result.stdout.strip() if result.status == 0 else ""
+
+
+def _sound(key: str, host: Host, profile: Profile) -> str:
+    """``key``, which goes into a header and onto a terminal."""
+    if key and not _SOUND.fullmatch(key):
+        raise RingError(
+            f"{API_KEY_FILE} in the run folder of {profile.name} holds no key that could be sent",
+            f"replace it with `mlxring key {profile.path or 'PROFILE'} --new`",
+            host=host.options.name,
+        )
+    return key
+
+
+def _none_yet(host: Host, profile: Profile) -> NotRunning:
+    return NotRunning(
+        f"the ring {profile.name} has no API key yet: deploying makes it",
+        f"deploy with `mlxring deploy {profile.path or 'PROFILE'}`, or start with `mlxring up`",
+        host=host.options.name,
+    )

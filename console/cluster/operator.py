@@ -16,7 +16,7 @@ from msgspec import structs
 
 from console.chat import stream_chat
 from console.cluster.actions import Told
-from console.cluster.api_key import have_key, read_key, write_key
+from console.cluster.api_key import have_key, read_key, replace_key
 from console.cluster.boot import not_at_boot, start_at_boot
 from console.cluster.deploy import deployments, run_folder, start_agent, write_run
 from console.cluster.facts import gather_facts
@@ -234,7 +234,7 @@ class Operator:
 
     async def new_api_key(self) -> str:
         """Replaces the key. A running ring goes on with the old one."""
-        return await write_key(await self._connected(self.profile.leader), self.profile)
+        return await replace_key(await self._connected(self.profile.leader), self.profile)
 
     async def chat(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ChatDelta, None]:
         stream = stream_chat(await self.api(), messages, key=await self.api_key())

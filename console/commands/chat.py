@@ -5,9 +5,10 @@ import asyncio
 import sys
 
 from console.commands.runtime import Session, answer, configure_profile, with_cluster
+from console.commands.terminal import typed, types_here
 from console.logs.text import safe_piece
 from console.ports import ChatDelta, ChatMessage
-from ringcore.spec.errors import ApiError, MlxringError, RingError
+from ringcore.spec.errors import ApiError, MlxringError, ProfileError, RingError
 
 # how long a ring that broke under an answer may take to say why
 LAST_WORDS = 6.0
@@ -19,10 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    prompt: str | None = arguments.prompt
+    if prompt is None and not types_here():
+        prompt = _given()
+    if prompt is not None and not prompt.strip():
+        raise ProfileError("there is no question", "ask with -p TEXT, on standard input, or at a terminal")
+
     async def act(session: Session) -> int:
-        prompt: str | None = arguments.prompt
-        if prompt is None and not sys.stdin.isatty():
-            prompt = sys.stdin.read()
         if prompt is None:
             return await converse(session)
         text, last = await ask(session, [ChatMessage("user", prompt)], echo=not arguments.json)
@@ -35,15 +39,23 @@ def run(arguments: argparse.Namespace) -> int:
     return with_cluster(arguments, act, quiet=True)
 
 
+def _given() -> str:
+    """All of standard input. To be read before anything runs that an interrupt has to end."""
+    return sys.stdin.buffer.read().decode(errors="replace") if sys.stdin is not None else ""
+
+
 async def converse(session: Session) -> int:
     """Questions from the terminal until ctrl+d; the conversation is kept."""
     messages: list[ChatMessage] = []
     while True:
         sys.stderr.write("> ")
         sys.stderr.flush()
-        line = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
+        line = await typed(sys.stdin.fileno())
+        if line is None:
+            sys.stderr.write("\n")
             return 0
+        if not line.strip():
+            continue
         messages.append(ChatMessage("user", line.strip()))
         text, last = await ask(session, messages, echo=True)
         messages.append(ChatMessage("assistant", text))

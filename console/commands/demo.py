@@ -16,8 +16,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     profile = demo_profile(arguments.ranks)
     if arguments.prompt is None:
+        from console.commands.terminal import need_screen
         from console.compose import open_console
 
+        need_screen("ask without one: `mlxring demo --prompt TEXT`")
         return open_console(profile, start=True, ends_with_console=True)
 
     async def act(session: Session) -> int:

@@ -5,7 +5,6 @@ written unless the whole profile is right, and a file that is there is replaced 
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.file is not None and not arguments.force:
         refuse_existing(arguments.file)
     if _missing(data):
-        if not sys.stdin.isatty():
+        from console.commands.terminal import types_here
+
+        if not types_here():
             raise _usage(_missing(data))
         from console.commands.init_ask import ask
 

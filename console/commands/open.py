@@ -11,11 +11,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from console.commands.terminal import need_screen
     from console.compose import open_console
     from ringcore.spec.profile_file import load_profile
 
+    profile = load_profile(arguments.profile)
+    need_screen("`mlxring up`, `status`, `logs` and `chat` do the same without one")
     return open_console(
-        load_profile(arguments.profile),
+        profile,
         start=arguments.start,
         accept_new_host_keys=arguments.accept_new_host_keys,
     )

@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
             say("\n" + _compared(session, as_it_is, plan))
         return 0
 
-    return run_session(Session(asked), act)
+    accept = bool(arguments.accept_new_host_keys)
+    return run_session(Session(asked, accept_new_host_keys=accept), act)
 
 
 def table(plan: Plan) -> str:

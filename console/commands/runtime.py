@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.logs.text import safe_line
+from console.logs.text import safe_line, safe_text
 from console.state import ClusterState, apply, initial
 from ringcore.spec.events import HostStep, LogLine, RankChanged, Recorded, RingChanged
 
@@ -117,5 +117,5 @@ def answer(data: object) -> None:
 
 
 def say(text: str) -> None:
-    """A line of the answer on stdout."""
-    sys.stdout.write(text + "\n")
+    """Lines of the answer on stdout. They may tell what a host said."""
+    sys.stdout.write(safe_text(text) + "\n")

@@ -9,9 +9,11 @@ import select
 import sys
 import termios
 from contextlib import suppress
+from typing import TextIO
 
 from console.logs.text import safe_line
 from console.ports import HostKeyShown, SecretWanted
+from ringcore.spec.errors import ProfileError
 
 _MOST_BYTES = 4096  # of a line, as terminals have it
 _ECHO = 3  # place of the local modes in what tcgetattr gives
@@ -20,10 +22,29 @@ _ECHO = 3  # place of the local modes in what tcgetattr gives
 def terminal() -> "Terminal | None":
     """None where nobody sits: standard input is no terminal, or the command runs in the background."""
     try:
-        here = sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
+        here = types_here() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
         return None
     return Terminal() if here else None
+
+
+def types_here() -> bool:
+    """Standard input is a terminal. It may be closed, or none at all."""
+    return _is_terminal(sys.stdin)
+
+
+def need_screen(instead: str) -> None:
+    """Raises `ProfileError` where the console could not be drawn, which needs keys and a terminal to draw on
+    (standard error, so that output may go elsewhere)."""
+    if not (types_here() and _is_terminal(sys.stderr)):
+        raise ProfileError("the console needs a terminal, and there is none here", instead)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
 
 
 class Terminal:
@@ -59,26 +80,34 @@ class Terminal:
             tty = os.open(self._path, os.O_RDWR | os.O_NOCTTY)
         except OSError:
             return None
-        awake, wake = os.pipe()
         before = termios.tcgetattr(tty)
         quiet = [*before[:_ECHO], before[_ECHO] & ~termios.ECHO, *before[_ECHO + 1 :]]
-        reading: asyncio.Future[str | None] | None = None
         try:
             termios.tcsetattr(tty, termios.TCSAFLUSH, before if echo else quiet)
             os.write(tty, prompt.encode())
-            # in a thread: kqueue does not take terminals
-            reading = asyncio.get_running_loop().run_in_executor(None, _line, tty, awake)
-            return await asyncio.shield(reading)
+            return await typed(tty)
         finally:
-            os.write(wake, b"x")
-            if reading is not None:
-                with suppress(OSError):
-                    await asyncio.wait({reading})
             termios.tcsetattr(tty, termios.TCSADRAIN, before)
             if not echo:
                 os.write(tty, b"\n")
-            for handle in (tty, awake, wake):
-                os.close(handle)
+            os.close(tty)
+
+
+async def typed(tty: int) -> str | None:
+    """One line that is typed at the terminal ``tty``; None at the end of the input (ctrl+d).
+
+    May be broken off: nobody reads there any more then."""
+    awake, wake = os.pipe()
+    # in a thread: kqueue does not take terminals
+    reading = asyncio.get_running_loop().run_in_executor(None, _line, tty, awake)
+    try:
+        return await asyncio.shield(reading)
+    finally:
+        os.write(wake, b"x")
+        with suppress(OSError):
+            await asyncio.wait({reading})
+        os.close(awake)
+        os.close(wake)
 
 
 def question(wanted: SecretWanted) -> str:

@@ -1,19 +1,26 @@
 """The command `mlxring` from outside: help, usage, exit codes, what it imports."""
 
 import importlib
+import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from console.cli import COMMANDS, main
+from console.defect import told
 
 
-def mlxring(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def mlxring(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "console", *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+        [sys.executable, "-m", "console", *arguments],
+        capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL, cwd=cwd, env=env,
+    )  # fmt: skip
 
 
 def test_help_names_every_command_and_every_exit_code() -> None:
@@ -74,3 +81,84 @@ def test_an_unknown_command_is_a_usage_error_that_lists_the_known() -> None:
 def test_every_command_has_configure_and_run(name: str) -> None:
     module = importlib.import_module(COMMANDS[name][1])
     assert callable(module.configure) and callable(module.run)
+
+
+def test_a_defect_is_told_in_a_line_and_its_details_are_kept_for_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(arguments: object) -> int:
+        raise ZeroDivisionError("by \x1b[31mzero")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("console.commands.models.run", broken)
+    assert main(["models"]) == 1
+    err = capsys.readouterr().err
+    details = tmp_path / "mlxring" / "defect.txt"
+    assert "unexpected ZeroDivisionError: by zero\n  remedy: " in err and str(details) in err
+    assert "Traceback" not in err and "Traceback" in details.read_text()
+    assert details.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_defect_is_told_also_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlxring").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert told(ValueError("x")).endswith("report it with what was typed")
+
+
+@pytest.mark.parametrize("command", [["open", "r.toml"], ["demo"]])
+def test_the_console_is_not_drawn_where_there_is_no_terminal(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "r.toml").write_text(
+        'name = "r"\nmodel = "demo"\n[[hosts]]\nname = "a"\nssh = "local"\naddress = "127.0.0.1"\n'
+    )
+    ran = mlxring(*command, cwd=tmp_path)
+    assert ran.returncode == 2 and ran.stdout == ""
+    assert "needs a terminal" in ran.stderr and "\x1b" not in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["init", "chat"])
+def test_nothing_is_asked_where_standard_input_is_closed(tmp_path: Path, command: str) -> None:
+    argv = f"exec {sys.executable} -m console {command} none.toml <&-"
+    ran = subprocess.run(["sh", "-c", argv], capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    assert ran.returncode == 2 and "remedy: " in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_a_reader_that_is_gone_ends_a_command_without_a_word() -> None:
+    argv = f"{sys.executable} -m console models --only unknown | true; exit ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", argv], capture_output=True, text=True, timeout=30)
+    assert (ran.returncode, ran.stderr) == (130, "")
+
+
+def test_what_a_terminal_cannot_show_ends_no_command(tmp_path: Path) -> None:
+    ran = mlxring(
+        "check", str(tmp_path / "größe.toml"), env=os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    )
+    assert ran.returncode == 2 and "gr??e.toml: cannot be read" in ran.stderr
+
+
+def test_a_new_host_key_is_taken_by_every_command_that_says_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flag is offered by all of them; each must hand it on."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "r.toml").write_text(
+        'name = "r"\nmodel = "/m"\n[[hosts]]\nname = "a"\nssh = "a"\naddress = "127.0.0.1"\n'
+    )
+    seen: dict[str, bool] = {}
+
+    class Stop(Exception):
+        pass
+
+    for name in COMMANDS.keys() - {"demo", "init", "models"}:
+
+        def told_to(*_: object, accept_new_host_keys: bool = False, name: str = name, **__: object) -> None:
+            seen[name] = accept_new_host_keys
+            raise Stop
+
+        monkeypatch.setattr("console.compose.operator_for", told_to)
+        monkeypatch.setattr("console.compose.open_console", told_to)
+        monkeypatch.setattr("console.commands.terminal.need_screen", lambda instead: None)
+        more = ["-p", "x"] if name == "chat" else []
+        main([name, str(tmp_path / "r.toml"), "--accept-new-host-keys", *more])
+    assert seen == dict.fromkeys(seen, True) and len(seen) == len(COMMANDS) - 3

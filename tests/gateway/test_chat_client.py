@@ -284,3 +284,10 @@ async def test_what_came_from_the_cache_is_told_when_the_api_says_so(
     async with server(saying(_OK, _TEXT, _STOP, usage, _DONE)) as url:
         last = (await collect(url))[-1]
     assert (last.prompt_tokens, last.cached_tokens) == (1180, cached)
+
+
+async def test_a_question_with_bytes_that_are_no_text_is_asked_all_the_same() -> None:
+    """A command line may hold anything; Python keeps it as lone surrogates."""
+    async with server(saying(_OK, _TEXT, _STOP, _USAGE, _DONE)) as url:
+        stream = stream_chat(url, [ChatMessage("user", "caf\udce9")])
+        assert [delta.text async for delta in stream][:1] == ["fox"]

@@ -26,11 +26,14 @@ class Seat:
 
     def types(self, text: str, after: str, within: float = 30) -> None:
         """``text`` and enter, once the screen has shown ``after`` since the last time."""
+        self.presses(f"{text}\n", after, within)
+
+    def presses(self, keys: str, after: str, within: float = 30) -> None:
         deadline = time.monotonic() + within
         while after not in self.shown[self._read :]:
             assert time.monotonic() < deadline and self._look(), f"{after!r} was not shown: {self.shown}"
         self._read = self.shown.index(after, self._read) + len(after)
-        os.write(self._hands, f"{text}\n".encode())
+        os.write(self._hands, keys.encode())
 
     def end(self, within: float = 60) -> int:
         """The exit code."""
