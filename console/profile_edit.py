@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from console.whole_file import replace_text
 from ringcore.spec.errors import ProfileError
 from ringcore.spec.profile import Profile
-from ringcore.spec.profile_file import profile_from
+from ringcore.spec.profile_file import load_profile, profile_from
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -31,6 +31,7 @@ def write_layers(profile: Profile, layers: Sequence[int]) -> Profile:
     if not profile.path:
         raise ProfileError("this ring has no profile file", "write one with `mlxring init` and open that")
     path = Path(profile.path)
+    load_profile(path)  # only what is a profile still is edited
     try:
         before = path.read_bytes().decode()
         document = tomlkit.parse(before)

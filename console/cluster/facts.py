@@ -50,7 +50,14 @@ async def gather_facts(host: Host) -> HostFacts:
             "see that /bin/sh works there for this user",
             host=options.name,
         )
-    return read_facts(found, options, before, time.time())
+    try:
+        return read_facts(found, options, before, time.time())
+    except (ValueError, KeyError, OverflowError) as error:  # numbers and names beyond all reason
+        raise HostError(
+            f"what the host says of itself makes no sense: {type(error).__name__}: {str(error)[:200]}",
+            "see what `uname`, `df`, `id` and `ps` print there for this user",
+            host=options.name,
+        ) from None
 
 
 def read_facts(found: Mapping[str, str], options: HostOptions, before: float, after: float) -> HostFacts:

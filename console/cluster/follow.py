@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+from msgspec import structs
 
 from console.cluster.host import Attached, Host
 from console.cluster.remote import launch
@@ -13,6 +14,8 @@ from ringcore.spec.errors import Failure, HostError, RingError
 from ringcore.spec.events import AgentLost, RankChanged, RingChanged
 
 _AGAIN_SECONDS = 0.5
+WELCOME_SECONDS = 20.0  # longer than a stop waits, which reaps then
+_LATEST = 1 << 40  # seconds since the epoch that clocks and calendars still take
 NO_LIMIT = 0.0  # a stream's time-out: until it ends or is cancelled
 
 
@@ -64,21 +67,30 @@ class Follower:
 
     async def _drain(self, attached: Attached, *, live: bool) -> bool:
         welcome: Welcome | None = None
-        async for raw in attached.lines():
-            try:
-                message = agent_to_console.decode(raw)
-            except msgspec.MsgspecError:
-                if welcome is None:  # what a login script printed
-                    continue
+        silence = asyncio.timeout(WELCOME_SECONDS)
+        try:
+            async with silence:
+                async for raw in attached.lines():
+                    message = self._understood(raw, welcomed=welcome is not None)
+                    if message is None:
+                        continue
+                    if isinstance(message, Welcome):
+                        welcome = message
+                        silence.reschedule(None)
+                        if message.run_id != self.run_id:
+                            self.run_id, self.seq, self._ended = message.run_id, 0, False
+                    else:
+                        self._take(message)
+                    if not live and welcome is not None and self.seq >= welcome.last_seq:
+                        break
+        except TimeoutError:
+            if not silence.expired():
                 raise
-            if isinstance(message, Welcome):
-                welcome = message
-                if message.run_id != self.run_id:
-                    self.run_id, self.seq, self._ended = message.run_id, 0, False
-            else:
-                self._take(message)
-            if not live and welcome is not None and self.seq >= welcome.last_seq:
-                break
+            raise HostError(
+                f"its agent has said nothing for {WELCOME_SECONDS:.0f} s: it is stopped, or the host is busy",
+                "look for `python -m ringcore agent` there; `mlxring down PROFILE` ends it",
+                host=self.host.options.name,
+            ) from None
         if welcome is None:
             return False
         if not welcome.running and self.seq and not self._ended:
@@ -86,6 +98,20 @@ class Follower:
         elif live and self._ended:
             emit_for(self._emit, self.host.options.name, AgentLost())
         return live or welcome.running
+
+    def _understood(self, raw: bytes, *, welcomed: bool) -> Welcome | Happened | None:
+        """None for what a login script printed before the agent's first word."""
+        try:
+            return agent_to_console.decode(raw)
+        except msgspec.MsgspecError as error:
+            if not welcomed:
+                return None
+            raise HostError(
+                f"its agent says what this console does not understand: {error}",
+                "another version of mlxring started the ring: use that one's console, or put this one's in "
+                "its place with `mlxring up PROFILE --yes`",
+                host=self.host.options.name,
+            ) from None
 
     def _say_that_it_died(self, welcome: Welcome) -> None:
         """The journal breaks off: nobody was left to write why."""
@@ -105,6 +131,8 @@ class Follower:
         record = message.record
         if record.seq <= self.seq:
             return
+        if not 0 <= record.time < _LATEST:  # nobody's clock: it could not be told as a time of day
+            record = structs.replace(record, time=0.0)
         if self.seq and record.seq != self.seq + 1:
             missing = Failure(
                 cause=f"events {self.seq + 1} to {record.seq - 1} are missing from the journal",

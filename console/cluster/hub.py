@@ -193,7 +193,9 @@ def _is_weights(name: str) -> bool:
 async def _client(environment: Mapping[str, str]) -> "AsyncGenerator[httpx.AsyncClient, None]":
     import httpx
 
-    token = environment.get("HF_TOKEN", "")
+    token = environment.get("HF_TOKEN", "").strip()  # a file's last line end comes along easily
+    if not (token.isascii() and token.isprintable()):
+        raise PlanError("HF_TOKEN holds what no token has", "set it to the token alone, as the hub shows it")
     async with httpx.AsyncClient(
         base_url=environment.get("HF_ENDPOINT", "").rstrip("/") or _HUB,
         headers={"Authorization": f"Bearer {token}"} if token else {},

@@ -58,7 +58,15 @@ def notes(profile: Profile, facts: Mapping[str, HostFacts]) -> tuple[Note, ...]:
 
 
 def _links(host: str, facts: HostFacts) -> list[_Link]:
-    return [_Link(host, at) for at in facts.addresses if at.kind != "loopback"]
+    return [_Link(host, at) for at in facts.addresses if at.kind != "loopback" and _is_sound(at)]
+
+
+def _is_sound(at: NetworkAddress) -> bool:
+    """A host may say anything of itself."""
+    try:
+        return bool(IPv4Interface(f"{at.address}/{at.prefix or _USUAL_PREFIX}"))
+    except ValueError:
+        return False
 
 
 def _faster(links: Mapping[str, Sequence[_Link]], used: Mapping[str, _Link]) -> Iterator[Note]:

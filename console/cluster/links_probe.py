@@ -113,7 +113,7 @@ def problems(profile: Profile, heard: Mapping[str, Heard]) -> list[MlxringError]
     for host in profile.hosts:
         answers = heard.get(host.name, Heard())
         found += [_closed(host.name, *each, profile) for each in answers.closed]
-        unreached = [each for each in answers.unreached if each[:2] not in closed]
+        unreached = [each for each in answers.unreached if each[:2] in owners and each[:2] not in closed]
         for name in dict.fromkeys(owners[each[:2]] for each in unreached):
             theirs = [each for each in unreached if owners[each[:2]] == name]
             found.append(_unreached(host.name, name, theirs))

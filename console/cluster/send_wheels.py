@@ -37,6 +37,17 @@ echo "{_STATUS} $?"
 
 async def send_wheels(host: Host, files: Sequence[Path], folder: str, lock: bytes, report: Report) -> None:
     """Those of ``files`` that are as ``lock`` has them. Raises `ProvisionError`, `HostError`."""
+    try:
+        await _send_all(host, files, folder, lock, report)
+    except OSError as error:  # of a file here: a host's troubles are typed
+        raise ProvisionError(
+            f"{error.filename or folder} on this machine cannot be read: {error.strerror or error}",
+            "run the command again: what is gone is fetched anew",
+            host=host.options.name,
+        ) from None
+
+
+async def _send_all(host: Host, files: Sequence[Path], folder: str, lock: bytes, report: Report) -> None:
     sizes = [file.stat().st_size for file in files]
     total, sent = sum(sizes), 0
     for number, (file, size) in enumerate(zip(files, sizes, strict=True), 1):

@@ -143,13 +143,18 @@ class SshHost:
                 raise lost(self.options.name, None, f"forwarding port {port}")
             listener = self._listeners.get(port)
             if listener is None:
-                if self._audit:
-                    self._audit.begin(self.options.name, self._where, ["forward", str(port)]).end(0)
+                argv = ["forward", str(port)]
+                entry = self._audit.begin(self.options.name, self._where, argv) if self._audit else None
+                status = _REFUSED
                 try:
                     await self._see_that_it_forwards(port)
                     listener = await self._connection.forward_local_port("127.0.0.1", 0, "127.0.0.1", port)
+                    status = 0
                 except BROKEN as error:
                     raise lost(self.options.name, error, f"forwarding port {port}") from None
+                finally:
+                    if entry:
+                        entry.end(status)
                 self._listeners[port] = listener
             return listener.get_port()
 

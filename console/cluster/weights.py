@@ -24,6 +24,7 @@ from console.cluster.weights_push import Push
 from console.ports import Emit
 from ringcore.planning.card import make_card
 from ringcore.spec.card import ModelCard
+from ringcore.spec.errors import ProvisionError
 from ringcore.spec.events import HostStep
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Plan, Stage
@@ -132,6 +133,18 @@ class Weights:
     async def _push(self, host: Host, prepared: Prepared, stage: Stage, folder: str) -> None:
         model = self._local
         assert model is not None, "the card comes first"
+        try:
+            await self._pushed(model, host, prepared, stage, folder)
+        except OSError as error:  # of a file here: a host's troubles are typed
+            raise ProvisionError(
+                f"{error.filename or model.folder} on this machine cannot be read: {error.strerror or error}",
+                "see that the model's folder is whole and on a sound disk",
+                host=host.options.name,
+            ) from None
+
+    async def _pushed(
+        self, model: LocalModel, host: Host, prepared: Prepared, stage: Stage, folder: str
+    ) -> None:
         pieces = model.pieces(stage.shard, tokenizer=stage.rank == 0 or stage.shard.is_last)
         push = Push(host, prepared.python, folder, self._sums)
         transfers, remove = await push.look(pieces)

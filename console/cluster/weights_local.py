@@ -176,9 +176,9 @@ class Sums:
 
     def save(self, pieces: Sequence[Piece]) -> None:
         """Keep what is known of ``pieces`` and of those kept before. What cannot be written is not kept."""
-        kept = {_key(piece): self._known[_key(piece)] for piece in pieces if _key(piece) in self._known}
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         with self._saving, suppress(OSError):
+            kept = {key: self._known[key] for key in map(_key, pieces) if key in self._known}
             known = list((_load(self._path) | kept).items())
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:

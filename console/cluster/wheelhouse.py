@@ -7,6 +7,7 @@ Knows nothing of connections.
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from ringcore.spec.errors import ProvisionError
 
 _SECONDS = 1800.0
 _OLDEST_GLIBC = 5  # manylinux begins with glibc 2.5
+_OLDEST_MACOS = (14, 0)  # that MLX has wheels for
 Report = Callable[[float, str], None]  # 0..1, and what happens now
 
 PLATFORM_PROBE = r"""
@@ -59,12 +61,12 @@ def platform_tags(platform: Platform) -> tuple[str, ...]:
     """pip's names for what runs there, the newest first (PEP 600, PEP 656; pip itself goes on for macOS)."""
     machine = platform.machine
     if platform.system == "darwin":
-        major, minor = (*(int(part) for part in platform.macos.split(".")[:2]), 0)[:2]
+        major, minor = _two(platform.macos) or _OLDEST_MACOS
         return (f"macosx_{major}_{minor if major == 10 else 0}_{machine}",)
-    if not platform.glibc:
+    glibc = _two(platform.glibc)
+    if glibc is None:
         return (f"musllinux_1_2_{machine}", f"musllinux_1_1_{machine}", f"linux_{machine}")
-    newest = int(platform.glibc.split(".")[1])
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc[1], _OLDEST_GLIBC - 1, -1)]
     return (
         *tags,
         f"manylinux2014_{machine}",
@@ -72,6 +74,12 @@ def platform_tags(platform: Platform) -> tuple[str, ...]:
         f"manylinux1_{machine}",
         f"linux_{machine}",
     )
+
+
+def _two(version: str) -> tuple[int, int] | None:
+    """Its first two numbers; None for what is no version."""
+    match = re.match(r"([0-9]{1,3})(?:\.([0-9]{1,3}))?(?![0-9])", version)
+    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 class Wheelhouse:

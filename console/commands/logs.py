@@ -33,8 +33,6 @@ def _print(record: Recorded, arguments: argparse.Namespace) -> None:
     else:
         clock = time.strftime("%H:%M:%S", time.localtime(record.time))
         who = event.source if event.rank is None else f"{event.source} {event.rank}"
-        sys.stdout.write(
-            f"{clock}.{int(record.time % 1 * 1000):03d} {record.host:<12} {who:<8} "
-            f"{event.level:<7} {safe_line(event.text)}\n"
-        )
+        where = f"{clock}.{int(record.time % 1 * 1000):03d} {safe_line(record.host):<12} {who:<8}"
+        sys.stdout.write(f"{where} {event.level:<7} {safe_line(event.text)}\n")
     sys.stdout.flush()

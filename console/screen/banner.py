@@ -6,7 +6,7 @@ A long story (a model that does not fit, host by host) is cut here; a key tells 
 from textual.content import Content
 from textual.widgets import Static
 
-from console.logs.text import safe_text
+from console.logs.text import safe_line, safe_text
 from console.screen.actions import BY_ID
 from console.screen.picture import Picture
 from console.screen.theme import BAD
@@ -44,7 +44,7 @@ def cut(text: Content, width: int, rows: int = ROWS) -> Content:
 def failure_text(failure: Failure) -> Content:
     """All of it: where, why, and the remedy."""
     rank = "" if failure.rank is None else f"rank {failure.rank} "
-    where = f"{rank}{failure.host}".strip()
+    where = f"{rank}{safe_line(failure.host)}".strip()
     text = f"✗ {where + ': ' if where else ''}{safe_text(failure.cause)}"
     if not failure.remedy:
         return Content.styled(text, f"bold {BAD}")

@@ -15,7 +15,7 @@ from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from console.logs.text import safe_text
+from console.logs.text import safe_line, safe_text
 from console.screen.dialogs import Confirm
 from console.screen.split_text import Split, draw_split, layers_line
 from console.screen.theme import BAD
@@ -57,7 +57,7 @@ class SplitEditor(ModalScreen[None]):
         self._text = Static(markup=False)
         self._said = Static(markup=False, classes="said")
         self._box = VerticalScroll(self._text, self._said, classes="dialog split", can_focus=False)
-        self._box.border_title = Content(f"Split of {plan.model}")
+        self._box.border_title = Content(f"Split of {safe_line(plan.model)}")
         self._box.border_subtitle = Content(_HINTS)
 
     def compose(self) -> ComposeResult:

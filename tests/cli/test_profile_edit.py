@@ -99,11 +99,12 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     ("now", "layers", "words"),
     [
         (TOP + HOSTS.replace("mini1", "mini9"), (10, 18), "names other hosts"),
-        (TOP + HOSTS + "[ring", (10, 18), "not valid TOML any more"),
+        (TOP + HOSTS + "[ring", (10, 18), "not valid TOML"),
         (TOP.replace("pair", "no name") + HOSTS, (10, 18), "name"),
+        ("ring = 5\n" + TOP.partition("[ring]")[0] + HOSTS, (10, 18), "ring"),
         (TOP + HOSTS, (10, 9, 9), "ring.layers"),
     ],
-    ids=["other hosts", "no TOML", "no profile", "wrong count"],
+    ids=["other hosts", "no TOML", "no profile", "no table", "wrong count"],
 )
 def test_what_cannot_be_right_is_refused_and_the_file_stays(
     tmp_path: Path, now: str, layers: tuple[int, ...], words: str

@@ -218,6 +218,22 @@ async def test_a_script_that_breaks_off_is_no_half_truth() -> None:
         await gather_facts(Broken())  # type: ignore[arg-type]
 
 
+class Absurd(Broken):
+    """A host that says what no host says."""
+
+    async def run(self, argv: list[str], **_: object) -> Completed:
+        said = MAC | {"clock": "9" * 5000 + "\n"}
+        return Completed(
+            0, "".join(f"{argv[4]} {name}\n{text}" for name, text in said.items()) + f"{argv[4]} end\n", ""
+        )
+
+
+async def test_what_makes_no_sense_is_told_as_the_hosts() -> None:
+    with pytest.raises(HostError, match="makes no sense") as caught:
+        await gather_facts(Absurd())  # type: ignore[arg-type]
+    assert caught.value.failure.host == "h1"
+
+
 async def test_facts_take_one_round_trip_and_little_time(tmp_path: Path) -> None:
     async with reached(tmp_path / "home", options(python=sys.executable)) as host:
         commands = []

@@ -97,3 +97,12 @@ def test_loopback_and_unknown_kinds_are_left_alone() -> None:
     assert told({"a": "127.0.0.1", "b": "127.0.0.1"}) == []
     unknown = tuple((NetworkAddress("ring", f"10.77.0.{n}", "", 25),) for n in (1, 2))
     assert told({"a": "10.77.0.1", "b": "10.77.0.2"}, a=unknown[0], b=unknown[1]) == []
+
+
+def test_an_address_that_is_none_is_passed_over() -> None:
+    said = (
+        NetworkAddress("en9", "999.1.1.1", "thunderbolt", 24),
+        NetworkAddress("en0", "192.168.1.1", "ethernet", 99),
+        NetworkAddress("en1", "10.0.0.1", "wifi", 24),
+    )
+    assert told({"mini1": "10.0.0.1"}, mini1=said) == []

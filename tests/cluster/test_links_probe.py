@@ -166,3 +166,7 @@ async def test_two_hosts_are_asked_over_ssh_all_at_once(
         with pytest.raises(HostError, match="probing the ring's network broke off"):
             await probe(ring, connected, facts | {"h2": structs.replace(HERE, pythons=(NO_PYTHON,))})
         assert await probe(ring, connected, facts) == []
+
+
+def test_an_answer_about_places_that_nobody_was_asked_for_counts_nothing() -> None:
+    assert problems(profile(2), {"mini1": Heard(unreached=(("10.0.0.1", 1, "ETIMEDOUT"),))}) == []

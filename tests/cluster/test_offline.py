@@ -12,6 +12,7 @@ from console.cluster import provision as provisioning
 from console.cluster.facts import gather_facts
 from console.cluster.lock import lock_hash
 from console.cluster.provision import Prepared, provision
+from console.cluster.send_wheels import send_wheels
 from console.cluster.ssh import SshHost
 from console.cluster.wheelhouse import Platform, Wheelhouse, platform_tags
 from console.cluster.wheels import lacking_wheels, requirements_for, wheel_of
@@ -88,6 +89,16 @@ def test_pip_is_told_every_older_platform_that_a_host_takes() -> None:
 
 
 # this machine ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("glibc", "first"), [("2", "manylinux2014"), ("2.17-x", "manylinux_2_17"), ("?", "musl")]
+)
+def test_whatever_a_host_calls_its_version_is_read_or_passed_over(glibc: str, first: str) -> None:
+    platform = Platform(version=(3, 12, 0), system="linux", machine="x86_64", glibc=glibc)
+    assert platform_tags(platform)[0].startswith(first)
+    unknown = Platform(version=(3, 12, 0), system="darwin", machine="arm64")
+    assert platform_tags(unknown) == ("macosx_14_0_arm64",)
+
+
 async def test_packages_are_fetched_once_for_a_platform(index: Path, tmp_path: Path) -> None:
     lock = lock_of(make_wheel(index, "one"), make_wheel(index, "two"))
     house = Wheelhouse(tmp_path / "house")
@@ -203,3 +214,8 @@ async def test_a_package_of_another_architecture_is_found_before_the_environment
         ):
             await offline(host, tmp_path / "house")
     assert not list((home / ".mlxring").glob("venv-*/bin"))
+
+
+async def test_a_wheel_that_is_gone_from_here_is_told(host: SshHost, tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match=r"gone\.whl on this machine cannot be read"):
+        await send_wheels(host, [tmp_path / "gone.whl"], str(tmp_path / "wheels"), b"", nothing)

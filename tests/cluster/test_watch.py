@@ -175,3 +175,51 @@ async def test_a_start_whose_leader_is_lost_does_not_wait_for_ever() -> None:
     leader.breaks = True
     with pytest.raises(HostError, match="lost"):
         await asyncio.wait_for(watch([]).serving([leader, member]), 5)  # type: ignore[list-item]
+
+
+async def test_an_agent_that_says_nothing_is_told_and_waited_for_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that was stopped: its socket takes the connection all the same."""
+    monkeypatch.setattr("console.cluster.follow.WELCOME_SECONDS", 0.05)
+    stopped = Journal(0)
+    stopped.silent = True
+    seen: list[Recorded] = []
+    with pytest.raises(HostError, match="has said nothing for") as caught:
+        await watch(seen).replay([stopped])
+    assert caught.value.failure.host == "h0" and "mlxring down" in caught.value.failure.remedy
+    assert isinstance(seen[-1].event, AgentLost)
+
+
+async def test_a_running_ring_may_be_silent_for_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.cluster.follow.WELCOME_SECONDS", 0.05)
+    journal = Journal(0).add(1.0, log("one"))
+    seen: list[Recorded] = []
+    following = asyncio.create_task(watch(seen).follow([journal]))
+    await asyncio.sleep(0.15)  # three times what an agent has for its first word
+    journal.add(2.0, log("two")).more.set()
+    await settle(lambda: "two" in texts(seen))
+    following.cancel()
+
+
+async def test_an_agent_of_another_version_is_told_as_that() -> None:
+    class Newer(_Attached):
+        async def lines(self) -> AsyncIterator[bytes]:
+            async for said in super().lines():
+                yield said
+                yield b'{"type":"happened","record":{"host":"h0","seq":1,"time":1.0,"event":{"type":"new"}}}'
+
+    class Later(Journal):
+        @asynccontextmanager
+        async def stream(self, argv: Sequence[str], *, timeout: float) -> AsyncIterator[_Attached]:
+            yield Newer(self)
+
+    with pytest.raises(HostError, match="does not understand") as caught:
+        await watch([]).replay([Later(0).add(1.0, log("one"))])
+    assert "another version of mlxring" in caught.value.failure.remedy
+
+
+async def test_a_time_that_no_clock_shows_is_none() -> None:
+    seen: list[Recorded] = []
+    await watch(seen).replay([Journal(0, running=False).add(1e300, log("late")).add(-5.0, log("early"))])
+    assert [record.time for record in seen if isinstance(record.event, LogLine)] == [0.0, 0.0]

@@ -13,7 +13,7 @@ from console.cluster.ssh import SshHost
 from console.cluster.weights import Weights
 from ringcore.planning.plan import make_plan
 from ringcore.spec.card import ModelCard
-from ringcore.spec.errors import PlanError
+from ringcore.spec.errors import PlanError, ProvisionError
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import HostOptions, Profile
 from tests.cluster.fake_hub import serving
@@ -126,3 +126,14 @@ async def test_a_model_that_was_replaced_while_the_console_was_open_is_read_agai
     build("llama", model, layers=3)
     after = await pushed.card()
     assert len(after.layers) == 3 != len(before.layers)
+
+
+async def test_a_model_that_goes_away_here_meanwhile_is_told_with_its_file(
+    host: SshHost, tmp_path: Path, model: Path
+) -> None:
+    trial = Trial(host, tmp_path, model=str(model), weights="push")
+    plan = trial.plan(await trial.card())
+    (model / "model.safetensors").unlink()
+    with pytest.raises(ProvisionError, match=r"model.safetensors on this machine cannot be read") as caught:
+        await trial.weights.place(host, Prepared(str(trial.home / "ours"), sys.executable, ""), plan)
+    assert caught.value.failure.host == "h1"

@@ -147,3 +147,12 @@ async def test_an_index_that_names_a_file_which_is_not_there_says_which(tmp_path
         ),
     ):
         await read(hub)
+
+
+async def test_a_token_is_shown_to_the_hub_alone_and_a_line_end_behind_it_does_not_count(
+    hub: FakeHub,
+) -> None:
+    await read_hub(REPOSITORY, {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret\n"})
+    with pytest.raises(PlanError, match="HF_TOKEN holds what no token has") as caught:
+        await read_hub(REPOSITORY, {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_se\ncret"})
+    assert "cret" not in str(caught.value)
