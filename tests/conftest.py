@@ -22,6 +22,19 @@ settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")
 
 
+# Folders whose tests have the machine's ports, cores or network namespaces to themselves: one after the other, in
+# one of the processes that run tests.
+_ONE_AT_A_TIME = {"agent", "bench", "demo", "gateway", "hosts", "rank_memory", "ring", "whole"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in _ONE_AT_A_TIME:
+            item.add_marker(pytest.mark.xdist_group("machine"))
+
+
 @pytest.fixture(scope="session")
 def demo_model_path() -> Path:
     """SmolLM2-135M-Instruct, 4-bit, as a folder that mlx-lm loads (downloaded on first use)."""

@@ -8,13 +8,14 @@ are watched from outside: nothing is read from them here, what becomes readable 
 import contextlib
 import os
 import selectors
+import socket
 import stat
 from collections.abc import Generator
 from pathlib import Path
 
 
 class Doorbell:
-    """``wait`` returns when one of the sockets opened within ``listening`` has data, or has ended."""
+    """``wait`` returns when one of the connections opened within ``listening`` has data, or has ended."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -22,12 +23,17 @@ class Doorbell:
 
     @contextlib.contextmanager
     def listening(self) -> Generator[None]:
-        """Watch the sockets that are opened inside and still open at its end."""
-        before = _sockets()
+        """Watch the connections that are opened inside and still open at its end."""
+        before = _connections()
         yield
-        for descriptor in _sockets() - before:
+        for descriptor in _connections() - before:
             self._selector.register(descriptor, selectors.EVENT_READ)
             self._count += 1
+
+    @property
+    def rings(self) -> bool:
+        """Whether `wait` would return at once because of a socket."""
+        return bool(self._count and self._selector.select(0))
 
     def wait(self) -> None:
         """At once where there is no socket to watch."""
@@ -35,10 +41,23 @@ class Doorbell:
             self._selector.select()
 
 
-def _sockets() -> set[int]:
+def _connections() -> set[int]:
+    """Connected sockets only: MLX leaves those of failed attempts open, which would ring for ever."""
     found: set[int] = set()
     for entry in Path("/dev/fd").iterdir():
+        descriptor = int(entry.name)
         with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
-            if stat.S_ISSOCK(os.fstat(int(entry.name)).st_mode):
-                found.add(int(entry.name))
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode) and _connected(descriptor):
+                found.add(descriptor)
     return found
+
+
+def _connected(descriptor: int) -> bool:
+    view = socket.socket(fileno=descriptor)
+    try:
+        view.getpeername()
+    except OSError:
+        return False
+    finally:
+        view.detach()  # it stays MLX's
+    return True

@@ -23,7 +23,9 @@ def test_it_wakes_for_data_and_leaves_the_data_there() -> None:
         peer.sendall(b"x")
         waiting.join(10)
         assert not waiting.is_alive()
+        assert doorbell.rings
         assert ours.recv(2) == b"x"
+        assert not doorbell.rings
 
 
 def test_it_sleeps_while_there_is_nothing() -> None:
@@ -75,8 +77,20 @@ def test_sockets_that_were_there_before_do_not_wake_it() -> None:
         assert not waiting.is_alive()
 
 
+def test_a_socket_that_never_connected_does_not_wake_it() -> None:
+    doorbell = Doorbell()
+    with doorbell.listening():
+        failed = socket.socket()
+        ours, peer = socket.socketpair()
+    with failed, ours, peer:
+        assert not doorbell.rings
+        peer.sendall(b"x")
+        assert doorbell.rings
+
+
 def test_without_sockets_it_does_not_wait() -> None:
     doorbell = Doorbell()
     with doorbell.listening():
         pass
     doorbell.wait()
+    assert not doorbell.rings
