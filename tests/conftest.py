@@ -22,8 +22,8 @@ settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")
 
 
-# Folders whose tests have ports, cores or network namespaces to themselves: one after the other, in one of the
-# processes that run tests.
+# Folders whose tests have ports, cores or network namespaces to themselves: all in one of the processes, one
+# after the other.
 _ONE_AT_A_TIME = {"agent", "bench", "demo", "gateway", "hosts", "rank_memory", "ring", "whole"}
 
 
