@@ -63,7 +63,7 @@ class Machine:
         self.user = f"op-{self.name}"
         self.home = self.folder / "home"
         self._server: subprocess.Popen[bytes] | None = None
-        self._manages = False
+        self._manager: subprocess.Popen[bytes] | None = None
         self._write()
         self._boot()
 
@@ -168,7 +168,6 @@ class Machine:
 
     def start_user_manager(self) -> None:
         """systemd for the host's user, as logind starts it at boot where lingering is on."""
-        self._manages = True
         groups, runtime = f"/sys/fs/cgroup/mlxring-{self.name}", f"/run/user/{self.uid}"
         self.run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")
         self.run("mkdir", "-p", groups, "/run/systemd/system", runtime)
@@ -176,7 +175,7 @@ class Machine:
         begin = f'echo 0 > "{groups}/cgroup.procs" && exec "$@"'
         ids = ("--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups", "--pdeathsig", "KILL")
         variables = (f"HOME=/home/{self.user}", f"XDG_RUNTIME_DIR={runtime}", "PATH=/usr/bin:/bin")
-        subprocess.Popen(
+        self._manager = subprocess.Popen(
             [*self._enter(), "sh", "-c", begin, "sh", "setpriv", *ids, "env", "-i", *variables,
              "/usr/lib/systemd/systemd", "--user"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -236,11 +235,12 @@ class Machine:
         self.lose_power()
         for made in (".mlxring", ".config/systemd"):
             shutil.rmtree(self.home / made, ignore_errors=True)
-        if self._manages:
+        if self._manager is not None:
+            self._manager.wait(10)
             group = f"/sys/fs/cgroup/mlxring-{self.name}"
             self.run("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";")
             self.run("umount", "/sys/fs/cgroup")
-            self._manages = False
+            self._manager = None
         self.configure(self.sshd)
         self.start_sshd()
 

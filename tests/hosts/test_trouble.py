@@ -245,6 +245,23 @@ def test_a_jump_host_that_is_down_is_told_of_the_jump_host(operator: RoomOperato
     assert failures["third"]["cause"] == f"the jump host {place}"
 
 
+def test_an_older_agent_that_runs_is_replaced_only_when_that_is_wanted(serving: RoomOperator) -> None:
+    older = "0123456789abcdef"
+    for machine in serving.room.machines.values():
+        (code,) = machine.home.glob(".mlxring/code-*")
+        package = code.with_name(f"code-{older}") / "ringcore"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text('__version__ = "0.0.9"\n')
+        launcher = machine.home / ".mlxring" / "runs" / "t" / "ringcore"
+        launcher.write_text(launcher.read_text().replace(code.name, package.parent.name))
+    pids = {serving.rank(number).pid for number in range(3)}
+    up = serving.run("up")
+    assert up.code == 6, up.err
+    assert "already runs here with ringcore 0.0.9 (code 01234567); this console has" in up.err
+    assert "--yes" in up.err
+    assert {serving.rank(number).pid for number in range(3)} == pids
+
+
 def test_a_jump_host_that_forwards_nothing(operator: RoomOperator) -> None:
     operator.room.machines["first"].restart_sshd("AllowTcpForwarding no")
     failures = check_failures(operator)

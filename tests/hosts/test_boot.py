@@ -1,0 +1,73 @@
+"""A ring that its hosts start themselves when they boot: by systemd of the user, without a console."""
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts.machine import Machine
+from tests.hosts.room import Room, RoomOperator
+from tests.whole.harness import until
+
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+CAPITAL = ("chat", "-p", "Name the capital of France.")
+
+
+def unit(machine: Machine) -> list[str]:
+    return sorted(path.name for path in (machine.home / ".config").rglob("mlxring-t.service"))
+
+
+def serves(operator: RoomOperator) -> bool:
+    status = operator.run("status", "--json")
+    return status.code == 0 and json.loads(status.out)["state"]["ring_phase"] == "serving"
+
+
+@pytest.fixture(autouse=True)
+def own_folders_of_systemd(room: Room) -> Iterator[None]:
+    """Nothing that the test says of systemd outlives it."""
+    for machine in room.machines.values():
+        machine.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/lib/systemd")
+    yield
+    for machine in room.machines.values():
+        machine.run("umount", "/var/lib/systemd")
+        machine.run("rm", "-rf", "/run/systemd")
+
+
+def test_a_ring_that_starts_at_boot_and_not_any_more(operator: RoomOperator) -> None:
+    machines = list(operator.room.machines.values())
+    refused = operator.run("up", "--boot")
+    assert refused.code == 4, refused.err
+    assert "does not run systemd" in refused.err and "remedy" in refused.err
+
+    for machine in machines:
+        machine.run("mkdir", "-p", "/run/systemd/system")
+    refused = operator.run("up", "--boot")
+    assert refused.code == 4, refused.err
+    assert "sudo loginctl enable-linger op-first" in refused.err
+    assert not any(unit(machine) for machine in machines) and not operator.processes()
+
+    for machine in machines:
+        machine.run("mkdir", "-p", "/var/lib/systemd/linger")
+        machine.run("touch", f"/var/lib/systemd/linger/{machine.user}")
+    up = operator.run("up", "--boot")
+    assert up.code == 0, up.err
+    assert all(len(unit(machine)) == 2 for machine in machines)  # the file, and that it is wanted
+
+    for machine in machines:
+        machine.lose_power()
+    for machine in machines:
+        machine.start_sshd()
+        machine.start_user_manager()
+    until(lambda: serves(operator), 60, lambda: operator.run("status").err)
+    chat = operator.run(*CAPITAL)
+    assert chat.code == 0 and "Paris" in chat.out
+
+    before = operator.rank(1).pid
+    operator.rank(1).send_signal(signal.SIGKILL)  # the ring fails, and is started again
+    until(lambda: serves(operator) and operator.rank(1).pid != before, 60)
+
+    down = operator.run("down", "--boot")
+    assert down.code == 0, down.err
+    operator.nothing_is_left()
+    assert not any(unit(machine) for machine in machines)
