@@ -1,31 +1,32 @@
 """Writes blocks to disk behind the work, in a thread of its own, and reads them back into a stage's caches.
 
 Knows how a block becomes tensors of a file: each of its arrays under the number of its layer. Nobody waits
-for the disk: what finds the queue full is left out.
+for the disk: what is given up before it was written is left out.
 """
 
-import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from ringcore.cache import kinds
 from ringcore.cache.blocks import Block
 from ringcore.cache.disk import Disk, Tensors
 from ringcore.spec.shard import Shard
 
-MOST_WAITING = 512  # blocks, which stay in memory until they are written
 _BRAIN = "bfloat16"  # NumPy has no such numbers: their bits are stored
+_Waiting = tuple[bytes, list[tuple[str, mx.array]]]  # the block's name, and its tensors by theirs
 
 
 class Behind:
     """``layers``: of each entry of ``prototype``, an empty cache of the stage. ``warn`` is called from the
-    thread, once, when writing is given up."""
+    thread, once, when writing is given up.
+
+    A block waits under its place, and only while it is held there: so what waits takes no memory beyond that
+    of the blocks. ``left_out`` counts those that went before they were written."""
 
     def __init__(
         self,
@@ -39,8 +40,9 @@ class Behind:
         self._shard = shard
         self._keys = _keys(prototype, layers)
         self._warn = warn
-        self._lock = threading.Lock()  # around all use of the disk
-        self._queue: queue.Queue[tuple[int, bytes, list[tuple[str, mx.array]]]] = queue.Queue(MOST_WAITING)
+        self._changed = threading.Condition()  # around what waits and all use of the disk but the slow part
+        self._waiting: dict[int, _Waiting] = {}  # by place, in order
+        self._busy = False
         self._off = False
         self._cleared = 0
         self.left_out = 0
@@ -48,17 +50,18 @@ class Behind:
 
     def has(self, name: bytes) -> bool:
         """Whether `read` may find the block."""
-        with self._lock:
+        with self._changed:
             return self._disk.has(name, self._shard.start, self._shard.end)
 
     @property
     def figures(self) -> tuple[int, int, int]:
         """Blocks and bytes on disk, and damaged files that were removed."""
-        with self._lock:
+        with self._changed:
             return len(self._disk), self._disk.nbytes, self._disk.damaged
 
-    def write(self, name: bytes, block: Block) -> None:
-        """As soon as can be; returns at once."""
+    def write(self, name: bytes, place: int, block: Block) -> None:
+        """As soon as can be; returns at once. ``place`` holds the block until `gone`."""
+        self.gone([place])
         if self._off or self.has(name):
             return
         named = [
@@ -71,14 +74,19 @@ class Behind:
             for key, array in named
         ]
         mx.async_eval([array for _, array in raw])
-        try:
-            self._queue.put_nowait((self._cleared, name, raw))
-        except queue.Full:
-            self.left_out += 1
+        with self._changed:
+            self._waiting[place] = (name, raw)
+            self._changed.notify_all()
+
+    def gone(self, places: Iterable[int]) -> None:
+        """The blocks in ``places`` are held no more: what was not written yet will not be."""
+        with self._changed:
+            for place in places:
+                self.left_out += self._waiting.pop(place, None) is not None
 
     def read(self, name: bytes) -> Block | None:
         """None when files lack a layer of this stage, or were damaged."""
-        with self._lock:
+        with self._changed:
             tensors = self._disk.read(name, self._shard.start, self._shard.end)
         if tensors is None:
             return None
@@ -86,28 +94,43 @@ class Behind:
 
     def clear(self) -> None:
         """Remove every block, those on their way too."""
-        with self._lock:
+        with self._changed:
             self._cleared += 1
+            self._waiting.clear()
             self._disk.clear()
 
-    def settle(self) -> None:
-        """Wait until everything that was queued is written."""
-        self._queue.join()
+    def settle(self, seconds: float = 60.0) -> None:
+        """Wait until everything that waits is written. Raises ``TimeoutError``."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not (self._waiting or self._busy), seconds):
+                raise TimeoutError(f"{len(self._waiting)} blocks were not written in {seconds} s")
 
     def _write_all(self) -> None:
         while True:
-            cleared, name, raw = self._queue.get()
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._waiting))
+                waiting, cleared = self._waiting.pop(next(iter(self._waiting))), self._cleared
+                self._busy = True
             try:
-                if not self._off:
-                    tensors = {key: np.array(array) for key, array in raw}
-                    with self._lock:
-                        if cleared == self._cleared:
-                            self._disk.write(name, self._shard.start, self._shard.end, tensors)
-            except (OSError, SafetensorError) as error:
-                self._off = True
+                self._write(*waiting, cleared)
+            except Exception as error:  # noqa: BLE001 - the edge of the thread: the ring goes on without it
+                with self._changed:
+                    self._off = True
+                    self._waiting.clear()
                 self._warn(f"beginnings of prompts are no longer written to disk: {error}")
-            finally:
-                self._queue.task_done()
+            del waiting  # or it would hold the block until the next one comes
+
+    def _write(self, name: bytes, raw: list[tuple[str, mx.array]], cleared: int) -> None:
+        tensors = {key: np.array(array) for key, array in raw}
+        # Nobody who holds the lock waits for the disk to sync.
+        prepared = self._disk.prepare(name, self._shard.start, self._shard.end, tensors)
+        with self._changed:
+            if cleared == self._cleared:
+                self._disk.keep(prepared)
+            else:
+                self._disk.discard(prepared)
 
 
 def _keys(prototype: Sequence[Any], layers: Sequence[int]) -> list[str]:

@@ -5,6 +5,7 @@ It is written to a temporary name, synced and renamed. Whoever holds other layer
 what is its own. What is damaged or foreign is removed and counted, never served. Knows no steps or models.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -33,6 +34,14 @@ class _File(Struct, frozen=True):
     end: int
     path: Path
     size: int
+
+
+class Prepared(Struct, frozen=True):
+    """A block's file, whole and synced under a temporary name."""
+
+    name: bytes
+    file: _File
+    temporary: Path
 
 
 class Disk:
@@ -65,6 +74,10 @@ class Disk:
 
     def write(self, name: bytes, start: int, end: int, tensors: Tensors) -> None:
         """Raises ``OSError``; then nothing of it is left."""
+        self.keep(self.prepare(name, start, end, tensors))
+
+    def prepare(self, name: bytes, start: int, end: int, tensors: Tensors) -> Prepared:
+        """The slow part of `write`, which may run beside every other method. Raises ``OSError``."""
         path = self._folder / f"{name.hex()}.{start}-{end}.safetensors"
         content = save(dict(tensors), {"root": self._root, "block": name.hex(), "sum": _sum(tensors)})
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -74,12 +87,24 @@ class Disk:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.rename(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             raise
-        self._note(name, _File(start, end, path, len(content)))
+        return Prepared(name, _File(start, end, path, len(content)), temporary)
+
+    def keep(self, prepared: Prepared) -> None:
+        """From now on the block is found. Raises ``OSError``."""
+        try:
+            prepared.temporary.rename(prepared.file.path)
+        except OSError:
+            self.discard(prepared)
+            raise
+        self._note(prepared.name, prepared.file)
         self._trim()
+
+    def discard(self, prepared: Prepared) -> None:
+        """It is not wanted any more."""
+        _remove(prepared.temporary)
 
     def read(self, name: bytes, start: int, end: int) -> Tensors | None:
         """The tensors of layers ``start`` to ``end``; None when files lack some. A file that is not what it
@@ -95,7 +120,8 @@ class Disk:
             return None
         self._files.move_to_end(name)
         for file in self._files[name]:
-            os.utime(file.path)
+            with contextlib.suppress(OSError):  # gone, or on a disk that takes nothing more
+                os.utime(file.path)
         return found
 
     def clear(self) -> None:
@@ -153,7 +179,7 @@ class Disk:
 
     def _drop(self, name: bytes) -> None:
         for file in self._files.pop(name):
-            file.path.unlink(missing_ok=True)
+            _remove(file.path)
             self.nbytes -= file.size
 
     def _damaged(self, path: Path) -> None:
@@ -161,7 +187,13 @@ class Disk:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """What cannot be removed stays: it is not served, and the next start finds it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _used(path: Path) -> float:

@@ -252,7 +252,7 @@ class Engine:
 
     def _begin(self, sequence: Sequence) -> None:
         """With the blocks that are held, once those that lie on disk have come."""
-        claim = self._prefix.fetch(sequence.chain, prefix_steps.MAX_BLOCKS)
+        claim = self._prefix.fetch(sequence.chain, prefix_steps.FETCH_BLOCKS)
         if claim.places:
             sequence.fetching = claim
             self._fetching[sequence.slot] = sequence

@@ -103,6 +103,8 @@ class PrefixIndex:
         self._keep_held(chain, complete)
         first = len(chain.places)
         names = chain.names[first:complete]  # of a prompt that is not all read yet there are names of more
+        # Held without the block before it (that one went while this one came from disk): stored anew.
+        self._free.extendleft(self._held.pop(name) for name in names if name in self._held)
         self._evict(len(names) - len(self._free))
         names = names[: len(self._free)]
         places = tuple(self._free.popleft() for _ in names)

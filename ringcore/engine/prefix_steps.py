@@ -13,6 +13,7 @@ from ringcore.engine.prefix import BLOCK_TOKENS, NAME_BYTES, Claim
 from ringcore.engine.step import Operation, Row
 
 MAX_BLOCKS = 256
+FETCH_BLOCKS = 16  # no other step passes a rank while it reads them
 _STORED = struct.Struct(f"<i{NAME_BYTES}s")
 
 
@@ -36,7 +37,7 @@ def storing(slot: int, claim: Claim) -> Iterator[Aside]:
 
 
 def fetching(slot: int, claim: Claim) -> Aside:
-    """The step that brings blocks from disk, `MAX_BLOCKS` at most; how many came is in its row's token."""
+    """The step that brings blocks from disk, `FETCH_BLOCKS` at most; how many came is in its row's token."""
     payload = b"".join(_STORED.pack(*entry) for entry in zip(claim.places, claim.names, strict=True))
     return Aside(Operation.FETCH, (Row(slot, token=len(claim.places)),), payload)
 

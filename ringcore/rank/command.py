@@ -115,7 +115,10 @@ def _deployment(rank: int) -> Deployment:
 def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
     _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
-    behind = on_disk(deployment.plan, stage, Path(PREFIX_FOLDER), lambda text: control.say(text, "WARNING"))
+    root = root_of(deployment.plan, Path(deployment.model_path))
+    behind = on_disk(
+        deployment.plan, root, stage, Path(PREFIX_FOLDER), lambda text: control.say(text, "WARNING")
+    )
     executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size), behind)
     report = Report(control, executor, stage.weight_bytes, _watch(deployment, control, executor))
     report.memory()
@@ -256,7 +259,7 @@ def _lead(
         ),
         in_flight=max_in_flight(stages),
         prefix_blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
-        prefix_root=root_of(plan),
+        prefix_root=root_of(plan, Path(deployment.model_path)),
     )
     pipe: Pipe
     if link is None:

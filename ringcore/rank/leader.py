@@ -42,7 +42,7 @@ class Leader:
         self._report = report
         self._relieve = relieve
         self._pressures = control.pressures  # as they were minded
-        self._forgets = control.forgets
+        self._forgets = 0  # what was asked for while the model was loaded counts
         self._parked = False
         self._moved = 0.0
         self._serving = False  # a gateway was there: its loss must be noticed once
@@ -115,8 +115,9 @@ class Leader:
         self._send(self._engine.hold(cause, pause=over))
 
     def _patience(self) -> float:
-        """Seconds that may be spent in select now."""
-        if not self._engine.idle:
+        """Seconds that may be spent in select now: with nothing in flight, nothing can go before a word comes
+        (a prompt may wait for memory)."""
+        if self._engine.in_flight:
             return 0.0
         if not self._parked:
             return REST_SECONDS / 2

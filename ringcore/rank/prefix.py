@@ -5,6 +5,7 @@ Joins the caches of running sequences with the blocks of earlier ones. Which blo
 
 import struct
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from msgspec import structs
@@ -31,9 +32,7 @@ def perform(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) 
         if step.operation is Operation.FETCH:
             return _fetch(step, blocks, behind)
         if step.operation is Operation.FORGET:
-            blocks.forget(prefix_steps.places(step.payload))
-            if not step.payload and behind is not None:
-                behind.clear()
+            _forget(step, blocks, behind)
         elif step.operation is Operation.STORE:
             _store(step, caches, blocks, behind)
         else:
@@ -56,21 +55,30 @@ def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], i
     return lambda rank, size: sizes[rank] * forget(-(-size // sizes[rank])) if sizes[rank] else 0
 
 
-def on_disk(plan: Plan, stage: ModelStage, folder: Path, warn: Callable[[str], None]) -> Behind | None:
-    """Blocks in files under ``folder``; None where the plan has none, or the folder cannot be used."""
+def on_disk(
+    plan: Plan, root: bytes, stage: ModelStage, folder: Path, warn: Callable[[str], None]
+) -> Behind | None:
+    """Blocks of ``root`` in files under ``folder``; None where the plan has none, or the folder cannot be
+    used."""
     if not plan.prefix_disk_blocks or stage.uncut:
         return None
     try:
-        disk = Disk(folder, root_of(plan), plan.prefix_disk_blocks, 3600 * plan.prefix_ttl_hours)
+        disk = Disk(folder, root, plan.prefix_disk_blocks, 3600 * plan.prefix_ttl_hours)
     except OSError as error:
         warn(f"beginnings of prompts are not written to disk: {error}")
         return None
     return Behind(disk, stage.shard, stage.make_cache(), stage.cache_layers, warn)
 
 
-def root_of(plan: Plan) -> bytes:
-    """What the names of this ring's blocks hang on."""
-    return root_name(plan.revision, plan.dtype)
+def root_of(plan: Plan, model: Path) -> bytes:
+    """What the names of this rank's blocks hang on: the model, and the weights in its folder as they are now,
+    since another training of the same model has the same config and headers; and what computes with them."""
+    weights = [
+        f"{file.name} {stat.st_size} {stat.st_mtime_ns}"
+        for file in sorted(model.glob("*.safetensors"))
+        for stat in (file.stat(),)
+    ]
+    return root_name(plan.model, plan.revision, plan.dtype, version("mlx-lm"), *weights)
 
 
 def _store(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -> None:
@@ -80,20 +88,32 @@ def _store(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -
     blocks.store(cache, place, row.position, row.count // max(1, len(stored)), [at for at, _ in stored])
     if behind is not None:
         for at, name in stored:
-            behind.write(name, blocks.block(at))
+            behind.write(name, at, blocks.block(at))
 
 
 def _fetch(step: Step, blocks: Blocks, behind: Behind | None) -> Step:
     """The row's token becomes the number of blocks, from the first on, that all ranks so far have."""
     (row,) = step.rows
+    wanted = prefix_steps.stored(step.payload)[: max(0, row.token)]
     count = 0
-    for at, name in prefix_steps.stored(step.payload)[: max(0, row.token)]:
-        block = behind.read(name) if behind is not None else None
+    while behind is not None and count < len(wanted):
+        at, name = wanted[count]
+        block = behind.read(name)
         if block is None:
             break
+        behind.gone([at])  # the block that was here before
         blocks.put(at, block)
         count += 1
     return structs.replace(step, rows=(structs.replace(row, token=count),))
+
+
+def _forget(step: Step, blocks: Blocks, behind: Behind | None) -> None:
+    places = prefix_steps.places(step.payload)
+    blocks.forget(places)
+    if behind is not None:
+        behind.gone(places)
+        if not places:
+            behind.clear()
 
 
 def _load(step: Step, caches: Batches, blocks: Blocks) -> None:

@@ -122,3 +122,24 @@ def test_cleared_is_empty(tmp_path: Path) -> None:
     disk.write(NAMES[0], 0, 1, tensors(0, 1))
     disk.clear()
     assert (files(tmp_path), disk.nbytes) == ([], 0)
+
+
+def test_a_file_that_is_gone_or_cannot_be_touched_is_nobodys_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, whole = opened(tmp_path), tensors(0, 4)
+    for start, end in ((0, 2), (2, 4)):
+        disk.write(NAMES[0], start, end, {k: a for k, a in whole.items() if start <= int(k[0]) < end})
+    (gone,) = (tmp_path / ROOT.hex()).glob("*.2-4.*")
+    gone.unlink()
+    assert same(disk.read(NAMES[0], 0, 2), {key: array for key, array in whole.items() if key[0] in "01"})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert disk.read(NAMES[0], 0, 2) is not None
+    assert disk.read(NAMES[0], 2, 4) is None
+    disk.clear()
+    assert len(disk) == 0

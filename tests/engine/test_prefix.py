@@ -83,6 +83,28 @@ def test_what_a_running_sequence_uses_stays_and_what_finds_no_room_is_not_stored
     assert index.held == 1
 
 
+def test_a_prompt_that_is_not_all_read_yet_is_stored_as_far_as_it_is() -> None:
+    index = PrefixIndex(8)
+    chain = index.begin(tokens(1, 2, 3, 4))
+    assert len(index.extend(chain, tokens(1, 2, 3, 4)[: 2 * B + 5]).places) == 2
+    assert (index.held, chain.tokens) == (2, 2 * B)
+    assert index.extend(chain, []).places == ()
+
+
+def test_a_block_that_lost_the_one_before_it_keeps_no_place_from_others() -> None:
+    """It came from disk for a sequence that had left meanwhile."""
+    index = PrefixIndex(4, on_disk=lambda _name: True)
+    chain = index.begin(tokens(1, 2))
+    claim = index.fetch(chain, 9)
+    index.end(chain)
+    index.arrived(Chain(), claim, 2)
+    assert len(index.forget(1)) == 1
+    stored(index, tokens(1, 2))
+    stored(index, tokens(3, 4))
+    assert index.held == 4
+    assert len({*index.begin(tokens(1, 2)).places, *index.begin(tokens(3, 4)).places}) == 4
+
+
 def test_without_places_nothing_is_held() -> None:
     index = PrefixIndex(0)
     stored(index, tokens(1, 2))

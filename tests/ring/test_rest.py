@@ -4,9 +4,11 @@ import random
 import time
 
 import pytest
+from msgspec import structs
 
 from ringcore.rank.leader import REST_SECONDS
-from ringcore.spec.engine import Finished, Ready, Refused
+from ringcore.spec.engine import Finished, Ready, Refused, Started
+from ringcore.spec.events import MemoryPressure
 from tests.ring.alone import alone, prompt
 from tests.ring.harness import Ring, make_plan, until
 
@@ -61,6 +63,26 @@ def test_work_that_comes_just_as_the_ring_goes_to_rest_is_answered(order: str) -
             time.sleep(max(0.0, chance.gauss(REST_SECONDS * 1.2, REST_SECONDS / 3)))
         assert 10 < ring.wakes <= 50, "both are tried: work before the rest and after it"
         assert ring.quit() == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_a_prompt_that_waits_for_memory_costs_no_processor() -> None:
+    with Ring(make_plan([2, 1])) as ring:
+        ring.submit("a", prompt(3000), 4)
+        ring.wait(lambda: ring.messages(Started, "a"), "its first chunk")
+        said = ring.ranks[0].steps
+        before = len(said)
+        over = MemoryPressure(
+            rank=1, host="host1", level="over", used_bytes=1, limit_bytes=1, source="test", over_bytes=0
+        )
+        ring.ranks[0].press(over)
+        ring.wait(lambda: any(each.in_flight == 0 for each in said[before:]), "the ring to rest")
+        waiting = shares(ring)
+        assert max(waiting) < SHARE, waiting
+        assert not ring.tokens("a")
+        ring.ranks[0].press(structs.replace(over, level="calm"))
+        ring.finished("a")
+        assert ring.tokens("a") == alone(LAYERS, prompt(3000), 4)
 
 
 def test_a_wake_that_nobody_asked_for_does_no_harm() -> None:

@@ -1,0 +1,126 @@
+"""Blocks are written behind the work: nobody waits for the disk, and what waits for it takes no memory of its
+own. The disk here stands still where a test wants it to."""
+
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+from mlx_lm.models.cache import KVCache
+
+from ringcore.cache.behind import Behind
+from ringcore.cache.blocks import Block
+from ringcore.cache.disk import Disk, Prepared, Tensors
+from ringcore.spec.shard import Shard
+
+NAMES = [bytes([number] * 16) for number in range(6)]
+SHARD = Shard(0, 1, 1)
+SECONDS = 20.0
+
+
+class SlowDisk(Disk):
+    """Syncs when it is let."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, bytes(16), 8, 0)
+        self.syncing, self.let = threading.Semaphore(0), threading.Semaphore(0)
+        self.error: Exception | None = None
+
+    def prepare(self, name: bytes, start: int, end: int, tensors: Tensors) -> Prepared:
+        self.syncing.release()
+        assert self.let.acquire(timeout=SECONDS)
+        if self.error is not None:
+            raise self.error
+        return super().prepare(name, start, end, tensors)
+
+
+def block(number: int) -> Block:
+    return ((mx.full((1, 1, 64, 2), number), mx.full((1, 1, 64, 2), -number)),)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SlowDisk]:
+    made = SlowDisk(tmp_path)
+    yield made
+    for _ in range(20):
+        made.let.release()
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def behind(disk: SlowDisk, warnings: list[str]) -> Behind:
+    return Behind(disk, SHARD, [KVCache()], [0], warnings.append)
+
+
+def test_while_the_disk_syncs_the_work_goes_on(disk: SlowDisk, behind: Behind) -> None:
+    behind.write(NAMES[0], 0, block(1))
+    assert disk.syncing.acquire(timeout=SECONDS)
+    done = threading.Event()
+
+    def work() -> None:
+        behind.write(NAMES[1], 1, block(2))
+        assert not behind.has(NAMES[0]) and behind.read(NAMES[0]) is None
+        assert behind.figures == (0, 0, 0)
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert done.wait(SECONDS), "the work waits for the disk"
+    disk.let.release()
+    disk.let.release()
+    behind.settle()
+    found = behind.read(NAMES[1])
+    assert found is not None and mx.array_equal(found[0][0], block(2)[0][0])
+
+
+def test_a_block_that_is_given_up_while_it_waits_is_not_written_and_not_held(
+    disk: SlowDisk, behind: Behind
+) -> None:
+    behind.write(NAMES[0], 0, block(1))
+    assert disk.syncing.acquire(timeout=SECONDS)
+    forgotten, replaced = block(2), block(3)
+    held = [weakref.ref(part[0]) for part in (*forgotten, *replaced)]
+    behind.write(NAMES[1], 1, forgotten)
+    behind.write(NAMES[2], 2, replaced)
+    behind.gone([1])
+    behind.write(NAMES[3], 2, block(4))
+    del forgotten, replaced
+    assert [reference() for reference in held] == [None, None]
+    disk.let.release()
+    disk.let.release()
+    behind.settle()
+    assert [behind.has(name) for name in NAMES[:4]] == [True, False, False, True]
+    assert behind.left_out == 2
+
+
+def test_what_is_written_while_all_is_cleared_leaves_no_file(
+    disk: SlowDisk, behind: Behind, tmp_path: Path
+) -> None:
+    behind.write(NAMES[0], 0, block(1))
+    assert disk.syncing.acquire(timeout=SECONDS)
+    behind.write(NAMES[1], 1, block(2))
+    behind.clear()
+    disk.let.release()
+    behind.settle()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not behind.has(NAMES[0])
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("out of memory")])
+def test_whatever_ends_the_writing_is_told_once_and_nothing_waits_any_more(
+    disk: SlowDisk, behind: Behind, warnings: list[str], error: Exception
+) -> None:
+    disk.error = error
+    behind.write(NAMES[0], 0, block(1))
+    behind.write(NAMES[1], 1, block(2))
+    disk.let.release()
+    behind.settle()
+    behind.write(NAMES[2], 2, block(3))
+    behind.settle()
+    assert len(warnings) == 1 and str(error) in warnings[0]
+    assert behind.figures == (0, 0, 0)
