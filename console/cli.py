@@ -103,7 +103,7 @@ def _parsers(name: str | None) -> tuple[argparse.ArgumentParser, argparse.Argume
         prog="mlxring",
         description="A console that turns two to eight machines into one MLX pipeline ring.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28),
         usage="mlxring PROFILE | mlxring COMMAND ...",
     )
     parser.add_argument("--version", action="version", version=f"mlxring {__version__}")

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from console.cluster.quoting import quote
 from ringcore.spec.facts import PythonFound
 
 # the Python that uv is asked for where a host has none: every locked package has wheels for it
@@ -77,23 +78,23 @@ def told(action: Action, places: Places) -> Told:
     """The same words before it is done and while it is done."""
     match action:
         case MakeHome():
-            return Told(f"making {places.home}", f"mkdir {places.home}")
+            return Told(f"making {places.home}", f"mkdir {quote(places.home)}")
         case SendCode():
             name = places.code.rpartition("-")[2]
-            return Told(f"sending ringcore {name}", f"tar -xzf - -C {places.code}")
+            return Told(f"sending ringcore {name}", f"tar -xzf - -C {quote(places.code)}")
         case InstallPython(uv):
-            install = f"{uv} python install --install-dir {places.python} {OWN_PYTHON.path}"
+            install = f"{quote(uv)} python install --install-dir {quote(places.python)} {OWN_PYTHON.path}"
             return Told(f"installing Python {OWN_PYTHON.path} with uv", install)
         case SendWheels(packages):
-            return Told(f"sending {len(packages)} packages", f"cat > {places.wheels}/*.whl")
+            return Told(f"sending {len(packages)} packages", f"cat > {quote(places.wheels)}/*.whl")
         case MakeVenv(python, uv, offline):
-            tool = f"{uv} pip" if uv else f"{places.venv}/bin/python -m pip"
-            source = f" --no-index --find-links {places.wheels}" if offline else ""
-            install = f"{tool} install{source} --require-hashes -r {places.lock}"
+            tool = f"{quote(uv)} pip" if uv else f"{quote(f'{places.venv}/bin/python')} -m pip"
+            source = f" --no-index --find-links {quote(places.wheels)}" if offline else ""
+            install = f"{tool} install{source} --require-hashes -r {quote(places.lock)}"
             with_ = f"Python {python.path}" if python is OWN_PYTHON else python.path
             return Told(f"making an environment with {with_}", install)
         case Remove(names):
             return Told(
                 f"removing {', '.join(names)}, which no ring uses",
-                f"cd {places.home} && rm -r {' '.join(names)}",
+                f"cd {quote(places.home)} && rm -r {' '.join(map(quote, names))}",
             )

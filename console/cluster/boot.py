@@ -2,6 +2,7 @@
 
 from console.cluster.boot_units import MARK, label, launchd_plist, systemd_unit, unit_name
 from console.cluster.host import Host
+from console.cluster.quoting import quote
 from ringcore.spec.errors import ProvisionError
 from ringcore.spec.facts import HostFacts
 
@@ -66,7 +67,9 @@ async def start_at_boot(host: Host, facts: HostFacts, ring: str, run: str) -> No
             remedy = "start it without --boot"
         case _ if result.status == _NO_LINGER:
             cause = f"systemd would start nothing for {facts.user} before {facts.user} logs in: {said}"
-            remedy = f"run there once: sudo loginctl enable-linger {facts.user}; or start it without --boot"
+            remedy = (
+                f"run there once: sudo loginctl enable-linger {quote(facts.user)}; or start it without --boot"
+            )
         case status:
             cause = f"the ring cannot start when this host boots: {said or f'status {status}'}"
             remedy = "see that this user may write there, or start it without --boot"

@@ -1,7 +1,6 @@
 """Opens the connection of each host of a profile: SSH, or whoever provides the ``local`` ones."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol
 
 from console.audit import Audit
@@ -9,7 +8,7 @@ from console.cluster.answers import Answers
 from console.cluster.host import Host
 from console.cluster.ssh import connect
 from console.cluster.target import Target
-from ringcore.spec.errors import HostError, MlxringError
+from ringcore.spec.errors import HostError
 from ringcore.spec.profile import LOCAL, HostOptions
 
 _AT_ONCE = 8  # a jump host's sshd turns some away when ten have not logged in yet (MaxStartups)
@@ -63,22 +62,3 @@ class SshConnector:
         self._answers.forget()
         if self._local is not None:
             await self._local.close()
-
-
-async def connect_all(
-    connector: SshConnector, hosts: Sequence[HostOptions]
-) -> tuple[dict[str, Host], dict[str, MlxringError]]:
-    """All at once: connections and failures by host name, in the order of ``hosts``."""
-
-    async def one(options: HostOptions) -> Host | MlxringError:
-        try:
-            return await connector.connect(options)
-        except MlxringError as error:
-            return error
-
-    results = await asyncio.gather(*(one(options) for options in hosts))
-    pairs = list(zip(hosts, results, strict=True))
-    return (
-        {options.name: result for options, result in pairs if not isinstance(result, MlxringError)},
-        {options.name: result for options, result in pairs if isinstance(result, MlxringError)},
-    )

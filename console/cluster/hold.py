@@ -87,7 +87,10 @@ def when(at: float, now: float | None = None) -> str:
     age = max(0, int((time.time() if now is None else now) - at))
     ago = f"{age} s" if age < 120 else f"{age // 60} min" if age < 7200 else f"{age // 3600} h"
     form = "%H:%M:%S" if age < 86400 else "%Y-%m-%d %H:%M"
-    return f"{time.strftime(form, time.localtime(at))} ({ago})"
+    try:
+        return f"{time.strftime(form, time.localtime(at))} ({ago})"
+    except (ValueError, OverflowError, OSError):  # a host may name any moment
+        return "a moment that no clock shows"
 
 
 def operator_name() -> str:

@@ -154,7 +154,7 @@ def _base_python(facts: HostFacts) -> PythonFound:
         "linux": "sudo apt install python3 python3-venv (or curl -LsSf https://astral.sh/uv/install.sh | sh)",
     }.get(facts.os, "")
     if facts.uv:  # which cannot fetch one without a network
-        remedy = f"{facts.uv} python install {OWN_PYTHON.path}, or run without --offline"
+        remedy = f"{quote(facts.uv)} python install {OWN_PYTHON.path}, or run without --offline"
     raise ProvisionError(
         f"no Python {as_text(MINIMUM)} or newer was found{_found_instead(facts)}",
         f"install one there: {remedy}; or name one in hosts.python",

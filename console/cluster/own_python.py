@@ -3,6 +3,7 @@
 from console.cluster.actions import OWN_PYTHON, Places
 from console.cluster.host import Host
 from console.cluster.pip_output import is_disk_full, is_network, last_error
+from console.cluster.quoting import quote
 from ringcore.spec.errors import ProvisionError
 
 _TIMEOUT = 900.0  # some 40 MB over a slow line
@@ -34,5 +35,5 @@ async def install_python(host: Host, places: Places, uv: str) -> None:
         )
     else:
         cause = f"uv could not install Python {OWN_PYTHON.path}: {said}"
-        remedy = f"try there: {uv} python install {OWN_PYTHON.path}, or install Python by hand"
+        remedy = f"try there: {quote(uv)} python install {OWN_PYTHON.path}, or install Python by hand"
     raise ProvisionError(cause, remedy, host=host.options.name)

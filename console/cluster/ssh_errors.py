@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import asyncssh
 
 from console.cluster.known_hosts import look_up
+from console.cluster.quoting import quote
 from console.cluster.ssh_attempt import Attempt
 from console.cluster.target import Target
 from ringcore.spec.errors import HostError
@@ -112,9 +113,8 @@ def _refused(options: asyncssh.SSHClientConnectionOptions, attempt: Attempt) -> 
     if witness.locked:
         files = ", ".join(witness.locked)
         cause += f"; {files} would be taken and was not unlocked"
-        remedy = (
-            f"unlock it with `ssh-add {witness.locked[0]}`, or run this in a terminal, where it is asked for"
-        )
+        add = f"ssh-add {quote(witness.locked[0])}"
+        remedy = f"unlock it with `{add}`, or run this in a terminal, where it is asked for"
     else:
         remedy += ", or load one that has a passphrase into the agent with `ssh-add`"
         if (witness.takes_password or witness.takes_answers) and not attempt.can_ask:

@@ -39,11 +39,17 @@ class Watch:
         """
         await self._catch_up(hosts)
         tasks = [self._follow(host) for host in hosts]
+        left = set(tasks)
         try:
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            while left:
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for error in map(_error, done):
+                    if error is not None and not isinstance(error, MlxringError):
+                        raise error  # whoever takes the events cannot: the others must not go on for nothing
         finally:
             self.leave()
-        return [result for result in results if isinstance(result, MlxringError)]
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [error for error in map(_error, tasks) if isinstance(error, MlxringError)]
 
     async def replay(self, hosts: Sequence[Host]) -> bool:
         """Emit what every journal holds now, in one order by time. True while the leader's agent runs.
@@ -159,3 +165,8 @@ class Watch:
             self._ring = record.event
             self._moved.set()
         self._emit(record)
+
+
+def _error(task: "asyncio.Task[bool]") -> BaseException | None:
+    """What a task that is done ended with."""
+    return None if task.cancelled() else task.exception()

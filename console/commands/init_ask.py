@@ -23,7 +23,9 @@ def ask(known: dict[str, Any]) -> dict[str, Any]:
         data["hosts"] = _hosts()
     local = all(host["ssh"] == "local" for host in data["hosts"])
     if "model" not in data:
-        text = "Model: a folder on the hosts" + (', or "demo"' if local else "")
+        text = "Model: a folder on the hosts or here, owner/name of the hub" + (
+            ', or "demo"' if local else ""
+        )
         data["model"] = _question(text, DEMO_MODEL if local else "", _Check(["model"], local=local))
     ring = dict(data.get("ring", {}))
     if "context" not in ring:

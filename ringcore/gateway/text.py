@@ -104,10 +104,6 @@ class Text:
                     code="unsupported_parameter",
                 )
 
-    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        """`render_chat` in tokens."""
-        return self.encode(self.render_chat(messages), special=False)
-
     def render_chat(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] = (), **variables: Any
     ) -> str:

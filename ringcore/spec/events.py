@@ -185,4 +185,3 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 
 recorded_encoder = msgspec.json.Encoder()
-recorded_decoder = msgspec.json.Decoder(Recorded)

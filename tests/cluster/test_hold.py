@@ -208,4 +208,5 @@ def test_a_moment_is_told_as_people_do() -> None:
     assert when(now - 5, now).endswith("(5 s)")
     assert when(now - 600, now).endswith("(10 min)")
     assert when(now - 3 * 86400, now).endswith("(72 h)")
+    assert when(1e300, now) == "a moment that no clock shows"  # as a host may say
     assert "@" in operator_name()

@@ -9,7 +9,7 @@ import asyncssh
 import pytest
 
 from console.cluster.answers import Answers
-from console.cluster.connect import SshConnector, connect_all
+from console.cluster.connect import SshConnector
 from console.cluster.known_hosts import _hashed
 from console.cluster.ssh import SshHost, connect
 from console.cluster.target import Patience, Target
@@ -184,8 +184,9 @@ async def test_what_was_declined_is_asked_once_for_all_hosts_and_again_on_the_ne
         known(ssh, port, host_key)
         hosts = [options(name=f"h{n}", ssh=f"op@127.0.0.1:{port}") for n in range(3)]
         for tries in (1, 2):
-            _, failures = await connect_all(connector, hosts)
-            assert len(failures) == 3
+            logins = (connector.connect(host) for host in hosts)
+            ended = await asyncio.gather(*logins, return_exceptions=True)
+            assert [type(each) for each in ended] == [HostError] * 3
             assert told.kinds == ["passphrase"] * tries
     await connector.close()
 

@@ -223,3 +223,20 @@ async def test_a_time_that_no_clock_shows_is_none() -> None:
     seen: list[Recorded] = []
     await watch(seen).replay([Journal(0, running=False).add(1e300, log("late")).add(-5.0, log("early"))])
     assert [record.time for record in seen if isinstance(record.event, LogLine)] == [0.0, 0.0]
+
+
+async def test_when_events_can_be_handed_on_no_more_following_ends_with_the_reason() -> None:
+    """The reader of ``logs --follow`` has gone; the other hosts have nothing to say and would go on."""
+    seen: list[Recorded] = []
+    speaking, quiet = Journal(0).add(1, log("one")), Journal(1)
+
+    def take(record: Recorded) -> None:
+        if seen:
+            raise BrokenPipeError
+        seen.append(record)
+
+    following = asyncio.create_task(Watch("t", "h0", take).follow([speaking, quiet]))
+    await settle(lambda: seen)
+    speaking.add(2, log("two")).more.set()
+    with pytest.raises(BrokenPipeError):
+        await asyncio.wait_for(following, 5)

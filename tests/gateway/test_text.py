@@ -20,12 +20,17 @@ def decode_all(text: Text, tokens: list[int]) -> str:
     return str(text._backend.decode(tokens, skip_special_tokens=False))
 
 
+def tokens_of(text: Text, messages: list[dict[str, str]]) -> list[int]:
+    """A chat as the gateway sends it to the ring."""
+    return text.encode(text.render_chat(messages), special=False)
+
+
 @pytest.mark.parametrize("tokenizer_class", ["PreTrainedTokenizerFast", "TokenizersBackend", None])
 def test_a_chat_goes_through_the_template_with_special_tokens_as_single_ids(
     tmp_path: Path, tokenizer_class: str | None
 ) -> None:
     text = Text.load(write_tokenizer(tmp_path, tokenizer_class=tokenizer_class))
-    tokens = text.encode_chat(HI)
+    tokens = tokens_of(text, HI)
     assert decode_all(text, tokens) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     assert tokens.count(0) == 2
     assert tokens.count(1) == 1
@@ -36,13 +41,13 @@ def test_a_template_in_a_file_of_its_own_is_found(tmp_path: Path) -> None:
     folder = write_tokenizer(tmp_path, chat_template=None)
     (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }} of a file")
     text = Text.load(folder)
-    assert decode_all(text, text.encode_chat(HI)) == "hi of a file"
+    assert decode_all(text, tokens_of(text, HI)) == "hi of a file"
 
 
 def test_without_a_template_chats_are_refused_and_completions_named(tmp_path: Path) -> None:
     text = Text.load(write_tokenizer(tmp_path, chat_template=None))
     with pytest.raises(ApiFault, match="/v1/completions"):
-        text.encode_chat(HI)
+        tokens_of(text, HI)
     assert text.encode("fox", special=True)
 
 
@@ -52,7 +57,7 @@ def test_without_a_template_chats_are_refused_and_completions_named(tmp_path: Pa
 def test_a_template_that_refuses_or_is_wrong_is_the_clients_error(tmp_path: Path, template: str) -> None:
     text = Text.load(write_tokenizer(tmp_path, chat_template=template))
     with pytest.raises(ApiFault, match="chat template refuses") as caught:
-        text.encode_chat(HI)
+        tokens_of(text, HI)
     assert caught.value.status == 400
 
 
@@ -60,7 +65,7 @@ def test_a_template_cannot_reach_out_of_its_sandbox(tmp_path: Path) -> None:
     escape = "{{ messages.__class__.__mro__[1].__subclasses__() }}"
     text = Text.load(write_tokenizer(tmp_path, chat_template=escape))
     with pytest.raises(ApiFault, match="chat template refuses"):
-        text.encode_chat(HI)
+        tokens_of(text, HI)
 
 
 def test_end_tokens_come_from_all_files_that_name_some(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def test_the_demo_models_words_survive_and_its_template_ends_where_the_assistant
     demo_model_path: Path,
 ) -> None:
     text = Text.load(demo_model_path)
-    tokens = text.encode_chat([{"role": "user", "content": "Größe 🦊?"}])
+    tokens = tokens_of(text, [{"role": "user", "content": "Größe 🦊?"}])
     shown = decode_all(text, tokens)
     assert shown.endswith("<|im_start|>user\nGröße 🦊?<|im_end|>\n<|im_start|>assistant\n")
     assert text.end_tokens == {2}
