@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from ringcore.gateway.errors import ApiFault
 from ringcore.gateway.generate import Answer, Piece
 
 
@@ -54,22 +53,22 @@ class Choices:
                 async for piece in pieces:
                     yield 0, piece
             return
-        arrivals: asyncio.Queue[tuple[int, Piece | ApiFault]] = asyncio.Queue()
+        arrivals: asyncio.Queue[tuple[int, Piece | Exception]] = asyncio.Queue()
 
         async def read(index: int, answer: Answer) -> None:
             try:
                 async with aclosing(answer.pieces()) as pieces:
                     async for piece in pieces:
                         arrivals.put_nowait((index, piece))
-            except ApiFault as fault:
-                arrivals.put_nowait((index, fault))
+            except Exception as error:  # noqa: BLE001 - raised again below, where somebody waits
+                arrivals.put_nowait((index, error))
 
         readers = [asyncio.create_task(read(*each)) for each in enumerate(self.answers)]
         try:
             left = len(readers)
             while left:
                 index, arrival = await arrivals.get()
-                if isinstance(arrival, ApiFault):
+                if isinstance(arrival, Exception):
                     raise arrival
                 left -= arrival.finish_reason is not None
                 yield index, arrival

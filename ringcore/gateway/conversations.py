@@ -27,6 +27,7 @@ class Held(Struct):
     used: float = 0.0
     size: int = 0
     busy: bool = False
+    forgotten: bool = False  # in the middle of a turn, which must not bring it back
 
 
 class Conversations:
@@ -53,8 +54,8 @@ class Conversations:
     def end(self, name: str, messages: Sequence[Message], tokens: int) -> None:
         """The turn is done: the conversation is ``messages`` now."""
         held = self._held.get(name)
-        if held is None:
-            return  # forgotten meanwhile
+        if held is None or held.forgotten:
+            return
         held.messages, held.tokens, held.used = tuple(messages), tokens, time.time()
         held.size = len(msgspec.json.encode(held.messages))
         self._held.move_to_end(name)
@@ -70,7 +71,14 @@ class Conversations:
 
     def forget(self, name: str) -> bool:
         """False when there is none of that name."""
-        return self._held.pop(name, None) is not None
+        held = self._held.get(name)
+        if held is None or held.forgotten:
+            return False
+        if held.busy:
+            held.messages, held.size, held.forgotten = (), 0, True
+        else:
+            del self._held[name]
+        return True
 
     def all(self) -> dict[str, Held]:
         """By name, those used last first."""

@@ -18,8 +18,11 @@ def grammar_of(schema: dict[str, Any], field: str) -> str:
     """Takes milliseconds. Raises `ApiFault` 400 that names ``field`` for what llguidance does not know."""
     from llguidance import LLMatcher
 
-    text = msgspec.json.encode(schema).decode()
-    grammar = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": _BLANKS})
+    try:
+        text = msgspec.json.encode(schema).decode()
+        grammar = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": _BLANKS})
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"{field}: the schema cannot be read: {error}", param=field) from error
     size = len(grammar.encode())
     if size > MAX_GRAMMAR_BYTES:
         raise invalid(

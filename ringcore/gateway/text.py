@@ -6,7 +6,8 @@ that comes with a model.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from ringcore.gateway.sections import Marks
 from ringcore.gateway.token_bytes import TokenBytes
 from ringcore.spec.errors import PlanError
 
+# What a template written for other messages, tools or variables ends in.
+_REFUSALS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_ASKED = {"documents"}  # of what transformers passes to a template, what a request may give
 _AS_IT_STANDS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
@@ -92,11 +96,17 @@ class Text:
 
         return decode
 
-    def check_template(self, names: Iterable[str]) -> None:
-        """Raises `ApiFault` 400 for the first that the model's template does not look at."""
+    def check_template(self, names: Collection[str]) -> None:
+        """Raises `ApiFault` 400 for the first that the model's template does not look at, or that is set
+        otherwise."""
+        if not names:
+            return
         template = self._tokenizer.chat_template
         text = template if isinstance(template, str) else json.dumps(template)
+        ours = {"self", "messages", *signature(self._tokenizer.apply_chat_template).parameters} - _ASKED
         for name in names:
+            if name in ours:
+                raise invalid(f"chat_template_kwargs: {name} is not a request's to set", param=name)
             if not name.isidentifier() or not re.search(rf"\b{name}\b", text):
                 raise invalid(
                     f"this model's chat template has no {name!r:.80}",
@@ -123,7 +133,7 @@ class Text:
                     **variables,
                 )
             )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TemplateError, *_REFUSALS) as error:
             raise invalid(f"the model's chat template refuses this: {error}", param="messages") from error
 
 

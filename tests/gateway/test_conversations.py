@@ -51,3 +51,16 @@ def test_a_second_turn_at_once_is_refused_and_the_first_goes_on() -> None:
     held.leave("a")
     turn(held, "a", "again")
     assert len(held.all()["a"].messages) == 2
+
+
+def test_what_was_forgotten_in_the_middle_of_a_turn_is_not_in_the_next_conversation_of_that_name() -> None:
+    held = Conversations()
+    turn(held, "a", "secret")
+    first = held.begin("a", [Message(role="user", content="more")])
+    assert held.forget("a") and not held.forget("a")
+    assert not held.all()
+    with pytest.raises(ApiFault, match="on its way"):
+        held.begin("a", [Message(role="user", content="new")])
+    held.end("a", first, 9)
+    held.leave("a")
+    assert len(held.begin("a", [Message(role="user", content="new")])) == 1

@@ -13,6 +13,14 @@ from tests.gateway.harness import CONTEXT, MODEL, FakeRank, GatewayProcess, chat
 CHAT = "/v1/chat/completions"
 
 
+def nested(key: str, depth: int) -> dict[str, object]:
+    """A schema in a schema in a schema."""
+    schema: dict[str, object] = {}
+    for _ in range(depth):
+        schema = {key: schema}
+    return schema
+
+
 def error_of(response: httpx.Response, status: int) -> dict[str, object]:
     assert response.status_code == status, response.text
     error = response.json()["error"]
@@ -77,6 +85,11 @@ async def test_what_is_not_supported_is_refused_by_its_name(
         ({"response_format": {"type": "json_schema",
                               "json_schema": {"name": "x", "schema": {"const": "x" * 9000}}}},
          "response_format"),
+        ({"response_format": {"type": "json_schema",
+                              "json_schema": {"name": "x", "schema": nested("items", 300)}}},
+         "response_format"),
+        ({"chat_template_kwargs": {"messages": []}}, "messages"),
+        ({"chat_template_kwargs": {"add_generation_prompt": False}}, "add_generation_prompt"),
         ({"messages": [{"role": "user", "content": "x", "reasoning_content": "y"}]},
          "messages[0].reasoning_content"),
         ({"messages": [{"role": "user", "content": "x", "tool_call_id": "y"}]}, "messages[0].tool_call_id"),

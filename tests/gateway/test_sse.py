@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ringcore.gateway.choices import Choices
 from ringcore.gateway.errors import ApiFault, unavailable
 from ringcore.gateway.sse import EventStream, until_disconnect
 
@@ -144,3 +145,26 @@ async def test_cancelling_the_wait_cancels_the_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert cancelled.is_set()
+
+
+class SilentAnswer(FakeAnswer):
+    """It never says anything, or fails at once."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self._error = error
+
+    async def pieces(self) -> AsyncGenerator[Any]:
+        if self._error is not None:
+            raise self._error
+        await asyncio.Event().wait()
+        yield
+
+
+@pytest.mark.parametrize("error", [unavailable("gone"), RuntimeError("the tokenizer broke")])
+async def test_whatever_ends_one_of_several_answers_ends_the_request(error: Exception) -> None:
+    answers: Any = [SilentAnswer(), SilentAnswer(error)]
+    async with asyncio.timeout(10), Choices(answers, 2) as choices:
+        with pytest.raises(type(error)):
+            await anext(choices.pieces())
+    assert all(answer.left for answer in answers)

@@ -52,7 +52,14 @@ def test_without_a_template_chats_are_refused_and_completions_named(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "template", ["{{ raise_exception('no system here') }}", "{{ messages[0].nothing.at.all }}", "{% if %}"]
+    "template",
+    [
+        "{{ raise_exception('no system here') }}",
+        "{{ messages[0].nothing.at.all }}",
+        "{% if %}",
+        "{{ 1 // (messages | length - 1) }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+    ],
 )
 def test_a_template_that_refuses_or_is_wrong_is_the_clients_error(tmp_path: Path, template: str) -> None:
     text = Text.load(write_tokenizer(tmp_path, chat_template=template))
