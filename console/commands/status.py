@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def table(state: ClusterState) -> str:
     """The ring in a few lines for a person."""
-    ready = sum(host.phase == "ready" for host in state.hosts)
+    ready = sum(host.phase == "ready" and not host.lost for host in state.hosts)
     stages = state.plan.stages if state.plan else ()
     lines = [
         f"{state.name}  {state.model}  {(state.ring_phase or 'not running').upper()}  epoch {state.epoch}  "
@@ -45,8 +45,9 @@ def table(state: ClusterState) -> str:
         memory = host.memory
         sizes = (memory.resident_bytes, memory.weight_bytes, memory.kv_bytes) if memory else (0, 0, 0)
         row = "  ".join(f"{format_bytes(size):>9}" for size in sizes)
+        phase = "lost" if host.lost else host.phase or "-"
         lines.append(
-            f"{host.rank:>4}  {host.name:<12}  {host.phase or '-':<9}  {layers:<8} {host.steps:>7}  {row}"
+            f"{host.rank:>4}  {host.name:<12}  {phase:<9}  {layers:<8} {host.steps:>7}  {row}"
             f"  {safe_text(host.computes_with) or '-'}"
         )
     lines += [
