@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from console.screen.host_details import HostDetails
-from ringcore.spec.errors import HostError, RingError
+from ringcore.spec.errors import Failure, HostError, RingError
 from ringcore.spec.events import LogLine, MemoryUsed, RankChanged, RingChanged, StepCount
 from tests.screen import fake
 from tests.screen.driver import LARGE, MIDDLE, SMALL, Open, opened
@@ -120,3 +120,12 @@ async def test_a_plan_for_more_hosts_than_the_profile_has_is_shown() -> None:
     )
     async with opened(script.records) as it:
         assert "h3 18..27" in it.seen()
+
+
+async def test_a_plan_and_a_failure_with_hostile_hosts_are_harmless() -> None:
+    stages = tuple(structs.replace(stage, host=f"{stage.rank}{fake.HOSTILE}") for stage in fake.PLAN.stages)
+    plan = structs.replace(fake.PLAN, stages=stages, model=fake.HOSTILE)
+    failure = Failure(cause="it ended", host=fake.HOSTILE)
+    script = fake.Script().add(0, RingChanged(phase="failed", epoch=1, plan=plan, failure=failure))
+    async with opened(script.records, size=LARGE) as it:
+        assert f"0{SAFE}" in it.seen() and f"✗ {SAFE}" in it.seen() and harmless(it)

@@ -4,6 +4,7 @@ from textual.color import Color
 from textual.content import Content
 from textual.style import Style
 
+from console.logs.text import safe_line
 from console.screen.actions import BY_ID
 from console.screen.panes.memory import used_of
 from console.screen.panes.pane import TextPane
@@ -89,7 +90,7 @@ def _legend(picture: Picture, pipeline: tuple[Stage, ...], width: int) -> list[C
         entry = Content.assemble(
             (f"{WORKING} " if working else "  ", "bold"),
             badge(stage.rank),
-            f" {stage.host} ",
+            f" {safe_line(stage.host)} ",
             (f"{shard.start}..{shard.end - 1}", "bold" if working else ""),
             (f" ({shard.count}) ", DIM),
             (
