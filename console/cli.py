@@ -7,8 +7,10 @@ Imports only the module of the command that runs, and nothing heavy before it is
 import argparse
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ringcore import __version__
 
@@ -83,9 +85,13 @@ def _run(given: list[str]) -> int:
 
 
 def _use_what_the_terminal_can_show() -> None:
-    """A character that its encoding lacks becomes a question mark, and ends no command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """A character that its encoding lacks becomes a question mark, and what was closed (``>&-``) takes all:
+    neither ends a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 

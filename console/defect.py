@@ -14,12 +14,25 @@ from console.logs.text import safe_line
 
 def told(error: BaseException) -> str:
     """One message with a remedy. The details go into a file of this user's state folder, 0600."""
-    what = f"unexpected {type(error).__name__}: {safe_line(str(error))}"
+    what, remedy = _said(error)
     try:
         place = _kept("".join(traceback.format_exception(error)))
     except OSError:
-        return f"{what}\n  remedy: this is a defect of mlxring; report it with what was typed"
-    return f"{what}\n  remedy: this is a defect of mlxring; report it with {place}"
+        return f"{what}\n  remedy: {remedy}"
+    return f"{what}\n  remedy: {remedy}; details are in {place}"
+
+
+def _said(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, OSError):  # this machine's trouble more likely than ours
+        where = f"{error.filename}: " if error.filename else ""
+        return (
+            f"this machine refused something: {safe_line(where + (error.strerror or str(error)))}",
+            "see that its disk has room and that you may read and write there",
+        )
+    return (
+        f"unexpected {type(error).__name__}: {safe_line(str(error))}",
+        "this is a defect of mlxring; report what was typed",
+    )
 
 
 def _kept(text: str) -> Path:

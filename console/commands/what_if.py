@@ -69,7 +69,11 @@ def _host(data: dict[str, Any], name: str) -> dict[str, Any]:
 def _value(key: str, text: str) -> Any:
     if key == "layers":
         parts = text.split("+")
-        return [int(part) if part.strip().isdecimal() else part for part in parts]
-    if text.isascii() and text.isdecimal():
+        return [int(part) if _is_number(part.strip()) else part for part in parts]
+    if _is_number(text):
         return int(text)
     return _WORDS.get(text, text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20

@@ -37,7 +37,7 @@ def load_profile(path: Path) -> Profile:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ProfileError(f"{path}: line {line} is not UTF-8 text", "save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond all measure
         raise ProfileError(
             f"{path}: is not valid TOML: {error}", 'correct that line; text is written "in quotes"'
         ) from None

@@ -104,7 +104,22 @@ def test_a_defect_is_told_also_where_nothing_can_be_kept(
 ) -> None:
     (tmp_path / "mlxring").write_text("no folder")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert told(ValueError("x")).endswith("report it with what was typed")
+    assert told(ValueError("x")).endswith("report what was typed")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_this_machines_trouble_and_no_defect() -> None:
+    argv = [sys.executable, "-m", "console", "models", "--only", "unknown"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert ran.returncode == 1 and "refused something: No space left on device" in ran.stderr
+    assert "defect of" not in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_output_that_is_closed_ends_no_command() -> None:
+    argv = f"exec {sys.executable} -m console models --only unknown >&-"
+    ran = subprocess.run(["sh", "-c", argv], stderr=subprocess.PIPE, text=True, timeout=30)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", [["open", "r.toml"], ["demo"]])

@@ -58,3 +58,4 @@ def test_values_are_checked_as_those_of_a_file() -> None:
     assert "ring.objective" in refused("objective=fastest")
     assert "ring.layers" in refused("layers=5+5")
     assert "hosts" in refused("without=h0,without=h1,without=h2")
+    assert "ring.context" in refused(f"context={'9' * 5000}")

@@ -370,3 +370,10 @@ def test_a_file_that_is_far_too_large_is_no_profile(tmp_path: Path) -> None:
     path = tmp_path / "t.toml"
     path.write_bytes(b"#" * (2 << 20))
     assert "larger than 1 MiB" in refused(path)
+
+
+@pytest.mark.parametrize("text", ["port = " + "9" * 5000, "a = " + "[" * 5000], ids=["digits", "nesting"])
+def test_what_no_reader_of_toml_takes_is_refused_as_such(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "ring.toml"
+    path.write_text(text)
+    assert "not valid TOML" in refused(path)
