@@ -112,7 +112,10 @@ def _write(path: Path, data: bytes) -> None:
 def _tell(folder: Path, ended: threading.Event) -> None:
     before = _bytes_below(folder)
     while not ended.wait(_TELL_SECONDS):
-        _say({"done": max(0, _bytes_below(folder) - before)})
+        try:
+            _say({"done": max(0, _bytes_below(folder) - before)})
+        except OSError:  # the console is gone, and nobody waits for the rest; the next one goes on from here
+            os._exit(1)
 
 
 def _bytes_below(folder: Path) -> int:
