@@ -22,17 +22,21 @@ settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")
 
 
-# Folders whose tests have ports, cores or network namespaces to themselves: all in one of the processes, one
-# after the other.
-_ONE_AT_A_TIME = {"agent", "bench", "demo", "gateway", "hosts", "rank_memory", "ring", "whole"}
+# Folders whose tests want both cores, the place of the demo or network namespaces: all in one process, one
+# after the other. Those whose servers are started once a module stay together by module.
+_ONE_AT_A_TIME = {"bench", "demo", "hosts", "rank_memory", "ring", "whole"}
+_BY_MODULE = {"agent", "gateway"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in _ONE_AT_A_TIME:
+        path = item.path.relative_to(here)
+        if path.parts[0] in _ONE_AT_A_TIME:
             item.add_marker(pytest.mark.xdist_group("machine"))
+        elif path.parts[0] in _BY_MODULE:
+            item.add_marker(pytest.mark.xdist_group(str(path)))
 
 
 @pytest.fixture(scope="session")
