@@ -21,9 +21,10 @@ from ringcore.spec.errors import MlxringError
 MOST_BYTES = 4 << 20
 KEPT = 3  # rotated files
 _LEFT_OUT = "***"
+_LONG = 200  # a program among the arguments of another
 _SECRETS = (
     re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # user and password of an address
-    re.compile(r"\b(?:hf|sk|ghp|gho)_[A-Za-z0-9]{16,}"),
+    re.compile(r"\b(?:hf_|sk[-_]|ghp_|gho_|mlxring-)[A-Za-z0-9_-]{16,}"),
     re.compile(r"(?i)(?<=--token[ =])\S+|(?<=--password[ =])\S+|(?<=--api-key[ =])\S+"),
 )
 
@@ -64,17 +65,20 @@ class Audit:
         """A command that is about to run on ``host``, at ``where``; it is in the log when the entry ends."""
         if self._trouble is not None or not self._opened:
             self._open()
-        words = list(argv)
-        at = words.index("-c") + 1 if "-c" in words else len(words)
-        if at < len(words) and "\n" in words[at]:
-            name = f"script-{hashlib.sha256(words[at].encode()).hexdigest()[:8]}"
-            if name not in self._told:
-                self.write(Entry(self, host, where, name), script=words[at])
-                self._told.add(name)
-            words[at] = name
-        if env:
-            words = [*(f"{key}={_LEFT_OUT}" for key in env), *words]
-        return Entry(self, host, where, without_secrets(" ".join(_word(word) for word in words)))
+        code = argv.index("-c") + 1 if "-c" in argv else len(argv)
+        words = [f"{key}={_LEFT_OUT}" for key in env or ()]
+        for at, word in enumerate(argv):
+            is_script = "\n" in word and (at == code or len(word) > _LONG)
+            words.append(self._script(host, where, word) if is_script else _word(word))
+        return Entry(self, host, where, without_secrets(" ".join(words)))
+
+    def _script(self, host: str, where: str, text: str) -> str:
+        """The name of a script; the log has its text by then."""
+        name = f"script-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"
+        if name not in self._told:
+            self.write(Entry(self, host, where, name), script=text)
+            self._told.add(name)
+        return name
 
     def write(
         self, entry: "Entry", exit: int | None = None, *, running: bool = False, script: str = ""

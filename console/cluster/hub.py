@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from console.audit import without_secrets
 from ringcore.checkpoint.survey import INDEX, Tensor, Unreadable, index_names, parse_header
 from ringcore.planning.share import reads, units, units_of_stage
 from ringcore.spec.errors import PlanError
@@ -47,6 +48,11 @@ class HubModel(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return self.repository.partition("/")[2]
 
+    @property
+    def shown(self) -> str:
+        """The endpoint for people: it may have a password in it."""
+        return without_secrets(self.endpoint)
+
     def share(self, stage: Stage) -> tuple[dict[str, HubFile], dict[str, str]]:
         """The files that hold what ``stage`` loads, and in which of them each of its tensors is."""
         having = units(self.config, self.tensors)
@@ -70,6 +76,7 @@ class _Hub:
         self._client = client
         self._repository = repository
         self._few = asyncio.Semaphore(_AT_ONCE)
+        self._shown = without_secrets(str(client.base_url))
 
     async def read(self, revision: str) -> HubModel:
         about = await self._get(f"/api/models/{self._repository}/revision/{revision}?blobs=true")
@@ -151,7 +158,7 @@ class _Hub:
                 return data
         except httpx.HTTPError as error:
             raise PlanError(
-                f"the hub at {self._client.base_url} cannot be reached from this machine: "
+                f"the hub at {self._shown} cannot be reached from this machine: "
                 f"{error or type(error).__name__}",
                 "check the network, the proxy and HF_ENDPOINT; without the hub, write the path of a folder "
                 "with the model: the hosts' own, or this machine's, which is then sent to them",
@@ -166,12 +173,10 @@ class _Hub:
             )
         if status == 404:
             return PlanError(
-                f"the hub at {self._client.base_url} has no {self._repository}, or not that revision",
+                f"the hub at {self._shown} has no {self._repository}, or not that revision",
                 "correct `model` in the profile: owner/name or owner/name@revision",
             )
-        return PlanError(
-            f"the hub at {self._client.base_url} answers with status {status}", "try again later"
-        )
+        return PlanError(f"the hub at {self._shown} answers with status {status}", "try again later")
 
     def _strange(self, cause: str) -> PlanError:
         return PlanError(

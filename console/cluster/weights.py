@@ -105,7 +105,7 @@ class Weights:
             return ""
         files, _ = self._hub.share(stage)
         size = format_bytes(sum(file.size for file in files.values()))
-        return f"fetches its weights from {self._hub.endpoint}: {len(files)} files, {size}"
+        return f"fetches its weights from {self._hub.shown}: {len(files)} files, {size}"
 
     @property
     def _here(self) -> Path:

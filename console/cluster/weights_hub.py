@@ -75,13 +75,13 @@ class Fetch:
                 "free space there, or set hosts.home in the profile to a folder on another disk",
             )
         raise self._error(
-            f"fetching {hub.repository} from {hub.endpoint}: {cause}",
+            f"fetching {hub.repository} from {hub.shown}: {cause}",
             "see that this host reaches the hub (and has a token where one is needed), then run the command "
             'again: it goes on from there; or write the path of a folder here and weights = "push"',
         )
 
     def _told(self, hub: HubModel, fetched: int) -> None:
-        detail = f"fetched {format_bytes(fetched)} from {hub.endpoint}" if fetched else "nothing to fetch"
+        detail = f"fetched {format_bytes(fetched)} from {hub.shown}" if fetched else "nothing to fetch"
         event = HostStep(step="weights", status="active", progress=1.0, detail=detail)
         emit_for(self._emit, self._host.options.name, event)
 

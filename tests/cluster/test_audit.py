@@ -101,12 +101,21 @@ def test_a_script_of_an_interpreter_is_named_like_one_of_the_shell(audit: Audit)
     ] * 2
 
 
+def test_a_program_among_the_arguments_of_a_script_is_named_too(audit: Audit) -> None:
+    probe = "import json\n" * 40
+    audit.begin("h1", "op@h", ["/bin/sh", "-c", "exec\n", "sh", "a\nb", probe]).end(0)
+    shell, program, told = lines(audit.path)
+    assert (shell["script"], program["script"]) == ("exec\n", probe)
+    assert told["command"] == f"/bin/sh -c {shell['command']} sh 'a\\nb' {program['command']}"
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
         (["pip", "--index-url", "https://me:pw@index/simple"], "pip --index-url https://***@index/simple"),
         (["x", "--token", "abc", "hf_ABCDEFGHIJKLMNOPQRST"], "x --token *** ***"),
         (["x", "--password=abc"], "x --password=***"),
+        (["x", f"mlxring-{'aB-_' * 10}", "sk-ABCDEFGHIJKLMNOPQRST"], "x *** ***"),
     ],
 )
 def test_what_looks_like_a_secret_is_left_out(audit: Audit, argv: list[str], told: str) -> None:

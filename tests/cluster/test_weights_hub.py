@@ -126,6 +126,15 @@ async def test_no_network_an_unknown_repository_and_a_closed_one_are_three_messa
     assert "path of a folder" in caught.value.failure.remedy
 
 
+async def test_a_password_in_the_address_of_a_hub_is_shown_to_nobody(hub: FakeHub) -> None:
+    address = hub.url.replace("://", "://me:word@")
+    assert "word" not in (await read_hub(REPOSITORY, {"HF_ENDPOINT": address})).shown
+    hub.status = 500
+    with pytest.raises(PlanError, match="answers with status 500") as caught:
+        await read_hub(REPOSITORY, {"HF_ENDPOINT": address})
+    assert "word" not in str(caught.value) and "127.0.0.1" in str(caught.value)
+
+
 async def test_a_repository_without_weights_for_mlx_says_so(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 2}')
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
