@@ -173,13 +173,20 @@ class Machine:
         self.run("mkdir", "-p", groups, "/run/systemd/system", runtime)
         self.run("chown", str(self.uid), groups, f"{groups}/cgroup.procs", runtime)
         begin = f'echo 0 > "{groups}/cgroup.procs" && exec "$@"'
-        ids = ("--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups", "--pdeathsig", "KILL")
-        variables = (f"HOME=/home/{self.user}", f"XDG_RUNTIME_DIR={runtime}", "PATH=/usr/bin:/bin")
         self._manager = subprocess.Popen(
-            [*self._enter(), "sh", "-c", begin, "sh", "setpriv", *ids, "env", "-i", *variables,
+            [*self._enter(), "sh", "-c", begin, "sh", *self._as_user("--pdeathsig", "KILL"),
              "/usr/lib/systemd/systemd", "--user"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+
+    def user_manager(self, *words: str) -> str:
+        """What the user's own systemd answers to a command of systemctl."""
+        return self.run(*self._as_user(), "systemctl", "--user", *words)
+
+    def _as_user(self, *more: str) -> tuple[str, ...]:
+        ids = ("--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups", *more)
+        runtime = f"XDG_RUNTIME_DIR=/run/user/{self.uid}"
+        return ("setpriv", *ids, "env", "-i", f"HOME=/home/{self.user}", runtime, "PATH=/usr/bin:/bin")
 
     def log(self) -> str:
         return (self.folder / "sshd.log").read_text()

@@ -249,17 +249,28 @@ def test_an_older_agent_that_runs_is_replaced_only_when_that_is_wanted(serving: 
     older = "0123456789abcdef"
     for machine in serving.room.machines.values():
         (code,) = machine.home.glob(".mlxring/code-*")
-        package = code.with_name(f"code-{older}") / "ringcore"
-        package.mkdir(parents=True)
-        (package / "__init__.py").write_text('__version__ = "0.0.9"\n')
+        copy = code.with_name(f"code-{older}")
+        ours = f"/home/{machine.user}/.mlxring"
+        machine.run("cp", "-a", f"{ours}/{code.name}", f"{ours}/{copy.name}")
+        (copy / "ringcore" / "__init__.py").write_text('__version__ = "0.0.9"\n')
         launcher = machine.home / ".mlxring" / "runs" / "t" / "ringcore"
-        launcher.write_text(launcher.read_text().replace(code.name, package.parent.name))
+        launcher.write_text(launcher.read_text().replace(code.name, copy.name))
     pids = {serving.rank(number).pid for number in range(3)}
     up = serving.run("up")
     assert up.code == 6, up.err
     assert "already runs here with ringcore 0.0.9 (code 01234567); this console has" in up.err
     assert "--yes" in up.err
     assert {serving.rank(number).pid for number in range(3)} == pids
+
+    up = serving.run("up", "--yes")
+    assert up.code == 0, up.err
+    assert not pids & {serving.rank(number).pid for number in range(3)}
+    for machine in serving.room.machines.values():
+        assert older not in (machine.home / ".mlxring" / "runs" / "t" / "ringcore").read_text()
+    chat = serving.run(*CAPITAL)
+    assert chat.code == 0 and "Paris" in chat.out
+    assert serving.run("down").code == 0
+    serving.nothing_is_left()
 
 
 def test_a_jump_host_that_forwards_nothing(operator: RoomOperator) -> None:
