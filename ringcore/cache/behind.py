@@ -26,7 +26,7 @@ class Behind:
     thread, once, when writing is given up.
 
     A block waits under its place, and only while it is held there: so what waits takes no memory beyond that
-    of the blocks. ``left_out`` counts those that went before they were written."""
+    of the blocks."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class Behind:
         self._busy = False
         self._off = False
         self._cleared = 0
-        self.left_out = 0
         threading.Thread(target=self._write_all, name="blocks to disk", daemon=True).start()
 
     def has(self, name: bytes) -> bool:
@@ -82,7 +81,7 @@ class Behind:
         """The blocks in ``places`` are held no more: what was not written yet will not be."""
         with self._changed:
             for place in places:
-                self.left_out += self._waiting.pop(place, None) is not None
+                self._waiting.pop(place, None)
 
     def read(self, name: bytes) -> Block | None:
         """None when files lack a layer of this stage, or were damaged."""

@@ -5,14 +5,15 @@ block before it and its own tokens, and the first of a chain hangs on a root tha
 are. Every held block has a *place*, a number under which each rank keeps the KV of its own layers. The
 index says what goes where; steps carry it around the ring in order, so all ranks hold the same blocks.
 
-A held block's parent is held: whoever uses a block uses all before it, and these count as used later, so
-that the least recently used block is always the end of a chain. Reads no clock and knows no arrays.
+Whoever uses a block uses all before it, and these count as used later: so the least recently used block is
+the end of a chain, and a held block's parent is held. (Not where it came from disk for a sequence that had
+left; then nobody finds it before its parent is stored again.) Reads no clock and knows no arrays.
 """
 
 import hashlib
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 
 from msgspec import Struct
@@ -43,16 +44,6 @@ class Claim(Struct, frozen=True):
     names: tuple[bytes, ...] = ()
 
 
-class Counts(Struct):
-    """Since the ring started. ``asked`` counts sequences, ``hits`` those that found something."""
-
-    asked: int = 0
-    hits: int = 0
-    reused_tokens: int = 0
-    stored: int = 0
-    evicted: int = 0
-
-
 def root_name(*facts: str) -> bytes:
     """What the first blocks hang on: equal facts (model, dtype, ...) make equal blocks of equal tokens."""
     return hashlib.blake2b("\0".join(facts).encode(), digest_size=NAME_BYTES).digest()
@@ -72,7 +63,6 @@ class PrefixIndex:
         self._held: OrderedDict[bytes, int] = OrderedDict()  # name -> place, least recently used first
         self._users: dict[bytes, int] = {}  # chains that a block is in
         self.places = places
-        self.counts = Counts()
 
     @property
     def held(self) -> int:
@@ -87,9 +77,6 @@ class PrefixIndex:
         self._name(chain, prompt, (len(prompt) - 1) // BLOCK_TOKENS)
         self._keep_held(chain, len(chain.names))
         self._use(chain)
-        self.counts.asked += 1
-        self.counts.hits += bool(chain.places)
-        self.counts.reused_tokens += chain.tokens
         return chain
 
     def extend(self, chain: Chain, tokens: Sequence[int]) -> Claim:
@@ -114,7 +101,6 @@ class PrefixIndex:
         self._absent.difference_update(names)
         chain.places += places
         self._use(chain)
-        self.counts.stored += len(places)
         return Claim(first, places, tuple(names))
 
     def fetch(self, chain: Chain, most: int) -> Claim:
@@ -132,11 +118,8 @@ class PrefixIndex:
         self._absent.update(claim.names[count : count + 1])
         for name, place in zip(claim.names[:count], claim.places, strict=False):
             self._held.setdefault(name, place)
-        before = chain.tokens
         self._keep_held(chain, len(chain.names))
         self._use(chain)
-        self.counts.hits += not before and bool(chain.places)
-        self.counts.reused_tokens += chain.tokens - before
         held = set(self._held.values())
         free = tuple(place for place in claim.places if place not in held)
         self._free.extend(free)
@@ -178,11 +161,6 @@ class PrefixIndex:
 
     def _evict(self, count: int) -> tuple[int, ...]:
         free = (name for name in self._held if name not in self._users)
-        places = self._drop(list(islice(free, max(0, count))))
-        self.counts.evicted += len(places)
-        return places
-
-    def _drop(self, names: Iterable[bytes]) -> tuple[int, ...]:
-        places = tuple(self._held.pop(name) for name in names)
+        places = tuple(self._held.pop(name) for name in list(islice(free, max(0, count))))
         self._free.extend(places)
         return places

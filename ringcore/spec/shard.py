@@ -1,7 +1,5 @@
 """A contiguous run of a model's layers, as one rank holds it."""
 
-from collections.abc import Mapping
-
 from msgspec import Struct
 
 
@@ -33,15 +31,5 @@ class Shard(Struct, frozen=True, order=True):
     def count(self) -> int:
         return self.end - self.start
 
-    def overlaps(self, other: "Shard") -> bool:
-        return self.start < other.end and other.start < self.end
-
     def __contains__(self, layer: int) -> bool:
         return self.start <= layer < self.end
-
-    def to_dict(self) -> dict[str, int]:
-        return {"start": self.start, "end": self.end, "total": self.total}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, int]) -> "Shard":
-        return cls(start=value["start"], end=value["end"], total=value["total"])

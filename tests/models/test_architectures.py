@@ -10,7 +10,6 @@ import mlx_lm.models
 import pytest
 from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
 
-from ringcore.cache import sequence
 from ringcore.cache.batches import Batches, can_merge
 from ringcore.models import registry
 from ringcore.models.stage import ModelStage, SequenceCache
@@ -82,7 +81,7 @@ def caches(stages: list[ModelStage]) -> list[int]:
     """Bytes that each stage's caches hold once the prompt came in one chunk."""
     made = [stage.make_cache() for stage in stages]
     step(stages, made, [PROMPT])
-    return [sequence.nbytes(cache) for cache in made]
+    return [sum(entry.nbytes for entry in cache) for cache in made]
 
 
 def planned_caches(card: ModelCard, bounds: tuple[int, ...]) -> list[int]:
