@@ -23,6 +23,7 @@ from ringcore.spec.events import Level
 Hear = Callable[[ChildToAgent], None]
 Print = Callable[[Level, str], None]
 _LAST_WORDS_SECONDS = 1.0
+_UNREAD_BYTES = 1 << 20
 
 
 class Child:
@@ -81,6 +82,11 @@ class Child:
     @property
     def running(self) -> bool:
         return self._process.returncode is None
+
+    @property
+    def deaf(self) -> bool:
+        """It has not read for long what it was told."""
+        return self._writer is not None and self._writer.transport.get_write_buffer_size() > _UNREAD_BYTES
 
     def tell(self, message: AgentToChild) -> None:
         """Never waits: the messages are few and small. Nothing happens when the child has ended."""

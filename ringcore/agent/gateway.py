@@ -58,9 +58,10 @@ class Gateway:
             self._failed(self._fatal or self._failure(cause, "read gateway.log in the run folder"))
 
     def tell(self, event: StepCount | MemoryUsed) -> None:
-        """What a rank said of itself; a gateway that is not up yet hears the last of each when it is."""
+        """What a rank said of itself; a gateway that is not up yet hears the last of each when it is, and one
+        that reads nothing is spared: there is more with every second."""
         self._told[type(event), event.rank] = event
-        if self.url and self.child is not None:
+        if self.url and self.child is not None and not self.child.deaf:
             self.child.tell(event)
 
     async def end(self) -> None:

@@ -17,6 +17,7 @@ from ringcore.cache.blocks import Block
 from ringcore.cache.disk import Disk, Tensors
 from ringcore.spec.shard import Shard
 
+TRIM_SECONDS = 60.0
 _BRAIN = "bfloat16"  # NumPy has no such numbers: their bits are stored
 _Waiting = tuple[bytes, list[tuple[str, mx.array]]]  # the block's name, and its tensors by theirs
 
@@ -109,7 +110,9 @@ class Behind:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: bool(self._waiting))
+                if not self._changed.wait_for(lambda: bool(self._waiting), TRIM_SECONDS):
+                    self._disk.trim()  # what nobody uses any more grows old, written or not
+                    continue
                 waiting, cleared = self._waiting.pop(next(iter(self._waiting))), self._cleared
                 self._busy = True
             try:

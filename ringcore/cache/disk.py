@@ -62,7 +62,7 @@ class Disk:
             if other != self._folder:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         self._find()
-        self._trim()
+        self.trim()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -100,7 +100,7 @@ class Disk:
             self.discard(prepared)
             raise
         self._note(prepared.name, prepared.file)
-        self._trim()
+        self.trim()
 
     def discard(self, prepared: Prepared) -> None:
         """It is not wanted any more."""
@@ -123,6 +123,16 @@ class Disk:
             with contextlib.suppress(OSError):  # gone, or on a disk that takes nothing more
                 os.utime(file.path)
         return found
+
+    def trim(self) -> None:
+        """Remove what is too much or too old."""
+        while len(self._files) > self._blocks:
+            self._drop(next(iter(self._files)))
+        while self._ttl and self._files:
+            oldest = next(iter(self._files))
+            if all(time.time() - _used(file.path) <= self._ttl for file in self._files[oldest]):
+                return
+            self._drop(oldest)
 
     def clear(self) -> None:
         """Remove every block."""
@@ -167,15 +177,6 @@ class Disk:
         files.append(file)
         self._files.move_to_end(name)
         self.nbytes += file.size
-
-    def _trim(self) -> None:
-        while len(self._files) > self._blocks:
-            self._drop(next(iter(self._files)))
-        while self._ttl and self._files:
-            oldest = next(iter(self._files))
-            if all(time.time() - _used(file.path) <= self._ttl for file in self._files[oldest]):
-                return
-            self._drop(oldest)
 
     def _drop(self, name: bytes) -> None:
         for file in self._files.pop(name):

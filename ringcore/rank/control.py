@@ -4,6 +4,7 @@ The thread is what makes a rank mortal: whatever the main thread is blocked in, 
 (the agent is gone) ends the process at once, and Quit does after a grace. Knows nothing of steps.
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -41,6 +42,7 @@ class Control:
         self._sending = threading.Lock()
         self._told, self._tell = socket.socketpair()
         self._told.setblocking(False)
+        self._tell.setblocking(False)
         self._joined = threading.Event()
         self._woken = threading.Event()
         self._quitting = threading.Event()
@@ -146,17 +148,22 @@ class Control:
                 self._woken.set()
             case Pressure(event):
                 self._pressures = {**self._pressures, event.rank: event}
-                self._tell.send(b"m")
+                self._ring()
             case ForgetPrefixes():
                 self.forgets += 1
-                self._tell.send(b"f")
+                self._ring()
             case Quit():
                 self._quitting.set()
                 self._joined.set()
                 self._woken.set()
-                self._tell.send(b"q")
+                self._ring()
                 timer = threading.Timer(QUIT_SECONDS, os._exit, (0,))
                 timer.daemon = True
                 timer.start()
             case _:
                 pass  # meant for the gateway
+
+    def _ring(self) -> None:
+        """Make `fileno` readable; where nobody has read for long, it is."""
+        with contextlib.suppress(BlockingIOError):
+            self._tell.send(b"!")

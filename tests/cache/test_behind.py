@@ -1,6 +1,7 @@
 """Blocks are written behind the work: nobody waits for the disk, and what waits for it takes no memory of its
 own. The disk here stands still where a test wants it to."""
 
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import KVCache
 
+from ringcore.cache import behind as module
 from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Block
 from ringcore.cache.disk import Disk, Prepared, Tensors
 from ringcore.spec.shard import Shard
+from tests.ring.harness import until
 
 NAMES = [bytes([number] * 16) for number in range(6)]
 SHARD = Shard(0, 1, 1)
@@ -123,3 +126,18 @@ def test_whatever_ends_the_writing_is_told_once_and_nothing_waits_any_more(
     behind.settle()
     assert len(warnings) == 1 and str(error) in warnings[0]
     assert behind.figures == (0, 0, 0)
+
+
+def test_what_nobody_used_for_long_goes_though_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRIM_SECONDS", 0.01)
+    behind = Behind(Disk(tmp_path, bytes(16), 8, 3600), SHARD, [KVCache()], [0], print)
+    behind.write(NAMES[0], 0, block(1))
+    behind.write(NAMES[1], 1, block(2))
+    behind.settle()
+    (old,) = tmp_path.rglob(f"{NAMES[0].hex()}.*")
+    os.utime(old, (0, 0))
+    until(lambda: not old.exists(), "the old file to go")
+    until(lambda: behind.figures[0] == 1, "one block")
+    assert behind.has(NAMES[1])

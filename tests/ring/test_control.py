@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringcore.spec.control import Join, Quit, Say, Wake, child_to_agent, line
+from ringcore.spec.control import ForgetPrefixes, Join, Quit, Say, Wake, child_to_agent, line
 from tests.ring.harness import REPOSITORY, until
 
 CHILD = """
@@ -110,3 +110,11 @@ def test_the_end_of_the_agent_ends_the_process_whatever_it_does(busy: str, child
     child.agent.shutdown(socket.SHUT_RDWR)
     until(lambda: child.process.poll() is not None, "the end", 10)
     assert child.process.returncode == 3
+
+
+def test_many_words_that_the_work_has_no_time_for_hold_nothing_up(child: Child) -> None:
+    child.agent.sendall(line(ForgetPrefixes()) * 2000 + line(Join()))
+    assert child.ask("control.wait_for_join()") == "True"
+    assert child.ask("(control.forgets, select([control], [], [], 0)[0] == [control])") == "(2000, True)"
+    child.ask("control.drain()")
+    assert child.ask("select([control], [], [], 0)[0]") == "[]"
