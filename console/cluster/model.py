@@ -3,6 +3,10 @@
 import json
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from console.cluster.host import Host
 from ringcore.checkpoint.survey import Tensor
@@ -18,6 +22,17 @@ class NoFolder(PlanError):
 
 
 _SURVEY_SECONDS = 60.0  # headers of hundreds of files on a cold disk
+
+
+class _Survey(Struct, frozen=True):
+    """The answer of `ringcore.checkpoint.survey`."""
+
+    ok: bool
+    cause: str = ""
+    remedy: str = ""
+    absent: bool = False
+    config: dict[str, Any] = {}
+    tensors: tuple[Tensor, ...] = ()
 
 
 def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
@@ -40,24 +55,20 @@ async def read_card(
     script = resources.files("ringcore.checkpoint").joinpath("survey.py").read_text()
     result = await host.run([python, "-I", "-B", "-c", script, path], timeout=_SURVEY_SECONDS)
     try:
-        answer = json.loads(result.stdout.strip().rpartition("\n")[2])
-        found = answer["ok"]
-    except (ValueError, TypeError, KeyError):
+        found = msgspec.convert(json.loads(result.stdout.strip().rpartition("\n")[2]), _Survey)
+    except (ValueError, RecursionError):
         raise PlanError(
             f"reading the model at {path} broke off: {(result.stderr or result.stdout).strip()[-300:]}",
             f"see that {python} works on this host",
             host=host.options.name,
         ) from None
+    if not found.ok:
+        kind = NoFolder if found.absent else PlanError
+        raise kind(found.cause, found.remedy, host=host.options.name)
     try:
-        if not found:
-            kind = NoFolder if answer["absent"] else PlanError
-            raise kind(answer["cause"], answer["remedy"], host=host.options.name)
-        tensors = [Tensor(name, kind, tuple(shape), size) for name, kind, shape, size in answer["tensors"]]
         return make_card(
-            model_name(path), answer["config"], tensors, dtype, allow_unverified=allow_unverified
+            model_name(path), found.config, list(found.tensors), dtype, allow_unverified=allow_unverified
         )
-    except NoFolder:
-        raise
     except PlanError as error:
         raise MlxringError.at(error.failure, host.options.name) from None
 

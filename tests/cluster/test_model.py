@@ -76,3 +76,12 @@ async def test_a_card_that_cannot_be_read_quotes_what_was_said(host: SshHost) ->
     with pytest.raises(PlanError, match=r"broke off: (.|\n)*No such file") as caught:
         await read_card(host, broken, "/m", "float32", allow_unverified=False)
     assert caught.value.failure.host == "h1"
+
+
+@pytest.mark.parametrize(
+    "said", ['{"ok": true, "tensors": [1], "config": {}}', '{"ok": "yes"}', "[]", "{}", "[" * 9999]
+)
+async def test_an_answer_that_makes_no_sense_is_told_as_one_that_broke_off(host: SshHost, said: str) -> None:
+    speaking = msgspec.structs.replace(FACTS, pythons=(PythonFound("/bin/echo", (3, 12, 0)),))
+    with pytest.raises(PlanError, match="broke off"):  # the path is the last line of what it says
+        await read_card(host, speaking, f"\n{said}", "float32", allow_unverified=False)
