@@ -4,7 +4,8 @@ from console.audit import Audit
 from console.cluster.answers import Answers
 from console.cluster.connect import SshConnector
 from console.cluster.measure import Speeds, speeds_file
-from console.cluster.operator import Operator, Progress
+from console.cluster.operator import Operator
+from console.cluster.planner import Progress
 from console.cluster.weights import Weights
 from console.cluster.wheelhouse import Wheelhouse
 from console.demo.cache import user_cache
@@ -24,8 +25,8 @@ def operator_for(
     connector = SshConnector(EmbeddedHosts(hosts_root(profile.name)), answers, Audit(profile.name))
     wheelhouse = Wheelhouse(user_cache() / "mlxring" / "wheels")
     weights = Weights(profile, emit, user_cache())
-    operator = Operator(profile, connector, emit, _demo_model, wheelhouse, weights)
-    operator.speeds = Speeds(speeds_file())
+    speeds = Speeds(speeds_file())
+    operator = Operator(profile, connector, emit, _demo_model, wheelhouse, weights, speeds)
     operator.confirm = asker.agree if asker is not None else refuse
     return operator
 

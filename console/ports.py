@@ -94,7 +94,11 @@ class Cluster(Protocol):
     ``profile`` may be replaced by one of the same hosts: the next verb goes by it. ``facts`` by host name,
     of those that were read."""
 
-    profile: Profile
+    @property
+    def profile(self) -> Profile: ...
+
+    @profile.setter
+    def profile(self, profile: Profile) -> None: ...
 
     @property
     def facts(self) -> Mapping[str, HostFacts]: ...

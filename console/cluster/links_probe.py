@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from console.cluster.host import Host
+from console.cluster.hosts import Hosts
+from console.cluster.steps import host_step, raise_first, together
 from ringcore.spec.errors import HostError, MlxringError, RingError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.profile import HostOptions, Profile
@@ -73,6 +75,16 @@ async def probe(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return problems(profile, {options.name: each for options, each in zip(profile.hosts, heard, strict=True)})
+
+
+async def try_links(hosts: Hosts, ring: Profile) -> None:
+    """`probe`, told as a failed step of each host that has a problem. Raises the first."""
+
+    async def tell(problem: MlxringError) -> None:
+        async with host_step(hosts.emit, problem.failure.host, "facts", command="trying the ring's ports"):
+            raise problem
+
+    raise_first(await together(tell(problem) for problem in await probe(ring, hosts.reached, hosts.facts)))
 
 
 class _Talks:

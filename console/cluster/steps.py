@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from console.ports import Emit
@@ -47,3 +47,9 @@ async def together(acts: Iterable[Awaitable[object]]) -> list[MlxringError]:
         elif isinstance(result, BaseException):
             raise result
     return problems
+
+
+def raise_first(problems: Sequence[MlxringError]) -> None:
+    """The one of the lowest rank, where `together` met any."""
+    if problems:
+        raise problems[0]
