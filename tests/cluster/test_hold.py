@@ -193,8 +193,9 @@ async def test_it_is_seen_whether_the_ring_runs_and_who_deployed_it(
 
 
 async def test_a_home_folder_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    server = served(home, plain_environment(home) | {"HOME": "/nonexistent"})
+    home, file = tmp_path / "home", tmp_path / "file"
+    file.touch()
+    server = served(home, plain_environment(home) | {"HOME": str(file / "home")})
     host = await connect(options(), await server.start())
     async with hold([host], "hold-test-ring"):
         assert holds(Path("/tmp"), "*-hold-test-ring")
