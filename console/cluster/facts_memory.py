@@ -10,7 +10,7 @@ from ringcore.spec.units import GIB, KIB, MIB, TIB
 _PAGE_SIZE = re.compile(r"page size of ([0-9]+) bytes")
 _VM_LINE = re.compile(r'^"?([A-Za-z -]+)"?:\s+([0-9]+)\.', re.MULTILINE)
 _GIVEN_UP = ("Pages inactive", "Pages purgeable", "Pages speculative")
-_SWAP = re.compile(r"\b(total|used) = ([0-9]+(?:\.[0-9]+)?)([KMGT])")
+_SWAP = re.compile(r"\b(total|used) = ([0-9]+(?:[.,][0-9]+)?)([KMGT])")  # a comma in some languages
 _UNITS = {"K": KIB, "M": MIB, "G": GIB, "T": TIB}
 
 
@@ -44,7 +44,10 @@ def parse_mac_memory(memsize: int, vm_stat: str, swapusage: str) -> Memory:
     page = int(size[1]) if size else 4096
     pages = {name: int(count) * page for name, count in _VM_LINE.findall(vm_stat)}
     reclaimable = sum(pages.get(name, 0) for name in _GIVEN_UP)
-    swap = {name: int(float(count) * _UNITS[unit]) for name, count, unit in _SWAP.findall(swapusage)}
+    swap = {
+        name: int(float(count.replace(",", ".")) * _UNITS[unit])
+        for name, count, unit in _SWAP.findall(swapusage)
+    }
     return Memory(
         total=memsize,
         available=min(memsize, pages.get("Pages free", 0) + reclaimable),

@@ -6,6 +6,7 @@ from ringcore.spec.facts import NetworkAddress
 from ringcore.spec.units import KIB
 
 _INET = re.compile(r"^\s+inet ([0-9.]+)(?: --> [0-9.]+)?(?: netmask 0x([0-9a-f]+))?", re.MULTILINE)
+_TWISTED_PAIR = re.compile(r"^\s+media: .*[0-9]G?base", re.MULTILINE | re.IGNORECASE)
 _PORT = re.compile(r"^Hardware Port: (.+)\nDevice: (\S+)", re.MULTILINE)
 
 
@@ -84,6 +85,8 @@ def parse_ifconfig(text: str, ports: str) -> tuple[NetworkAddress, ...]:
     for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
         name = block.partition(":")[0]
         kind = "loopback" if name.startswith("lo") else kinds.get(name, "")
+        if not kind and _TWISTED_PAIR.search(block):  # an adapter whose port bears its chip's name
+            kind = "ethernet"
         found += [
             NetworkAddress(name, address, kind, int(mask or "0", 16).bit_count())
             for address, mask in _INET.findall(block)
