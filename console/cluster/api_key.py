@@ -7,6 +7,7 @@ import re
 import secrets
 
 from console.cluster.host import Host
+from console.cluster.quoting import quote
 from console.cluster.remote import NOT_DEPLOYED, read_run_file, show_home
 from ringcore.spec.deployment import API_KEY_FILE
 from ringcore.spec.errors import NotRunning, RingError
@@ -61,7 +62,7 @@ def _sound(key: str, host: Host, profile: Profile) -> str:
     if key and not _SOUND.fullmatch(key):
         raise RingError(
             f"{API_KEY_FILE} in the run folder of {profile.name} holds no key that could be sent",
-            f"replace it with `mlxring key {profile.path or 'PROFILE'} --new`",
+            f"replace it with `mlxring key {quote(profile.path or 'PROFILE')} --new`",
             host=host.options.name,
         )
     return key
@@ -70,6 +71,6 @@ def _sound(key: str, host: Host, profile: Profile) -> str:
 def _none_yet(host: Host, profile: Profile) -> NotRunning:
     return NotRunning(
         f"the ring {profile.name} has no API key yet: deploying makes it",
-        f"deploy with `mlxring deploy {profile.path or 'PROFILE'}`, or start with `mlxring up`",
+        f"deploy with `mlxring deploy {quote(profile.path or 'PROFILE')}`, or start with `mlxring up`",
         host=host.options.name,
     )

@@ -20,6 +20,7 @@ from console.cluster.links import Note, notes
 from console.cluster.links_probe import try_links
 from console.cluster.measure import Speeds
 from console.cluster.planner import MakeModel, Planner
+from console.cluster.quoting import quote
 from console.cluster.readiness import Readiness
 from console.cluster.starting import start_agents, until_serving
 from console.cluster.steps import emit_for, host_step, raise_first
@@ -248,6 +249,6 @@ def not_running(profile: Profile) -> NotRunning:
     """The error of a command that needs a ring which does not run."""
     return NotRunning(
         f"the ring {profile.name} does not run",
-        f"start it with `mlxring up {profile.path or 'PROFILE'}`",
+        f"start it with `mlxring up {quote(profile.path or 'PROFILE')}`",
         host=profile.leader.name,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from console.cluster.api_key import have_key, read_key, replace_key
 from console.cluster.ssh import SshHost
@@ -57,3 +58,9 @@ async def test_a_file_that_holds_no_key_is_told_and_can_be_replaced(
         await read_key(host, PROFILE)
     assert kept not in str(caught.value)
     assert await replace_key(host, PROFILE) == await read_key(host, PROFILE)
+
+
+async def test_what_to_run_can_be_pasted_whatever_the_profile_is_called(host: SshHost) -> None:
+    with pytest.raises(NotRunning) as caught:
+        await read_key(host, structs.replace(PROFILE, path="my rings/$x.toml"))
+    assert "`mlxring deploy 'my rings/$x.toml'`" in caught.value.failure.remedy
