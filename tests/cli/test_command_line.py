@@ -108,10 +108,13 @@ def test_a_defect_is_told_also_where_nothing_can_be_kept(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_is_this_machines_trouble_and_no_defect() -> None:
+def test_a_full_disk_is_this_machines_trouble_and_no_defect(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "console", "models", "--only", "unknown"]
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+        ran = subprocess.run(
+            argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+            env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        )  # fmt: skip
     assert ran.returncode == 1 and "refused something: No space left on device" in ran.stderr
     assert "defect of" not in ran.stderr and "Traceback" not in ran.stderr
 
