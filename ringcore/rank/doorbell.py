@@ -30,11 +30,6 @@ class Doorbell:
             self._selector.register(descriptor, selectors.EVENT_READ)
             self._count += 1
 
-    @property
-    def rings(self) -> bool:
-        """Whether `wait` would return at once because of a socket."""
-        return bool(self._count and self._selector.select(0))
-
     def wait(self) -> None:
         """At once where there is no socket to watch."""
         if self._count:

@@ -88,13 +88,9 @@ class Executor:
         step, arrays = self.begin(message)
         mx.eval(arrays)
         self.busy += time.perf_counter() - began
-        return self.done(step, arrays)
-
-    def done(self, step: Step, arrays: list[mx.array]) -> Message:
-        """What `begin` returned, computed, as `perform` returns it."""
         if not self._stage.shard.is_last:
             return Message(step, arrays[0] if arrays else None)
-        return Message(_drawn(step, arrays))
+        return Message(finish(step, arrays))
 
     def begin(self, message: Message) -> tuple[Step, list[mx.array]]:
         """As `perform`, but lazy. The arrays are the hidden states, or on the last stage one a row: the
@@ -205,7 +201,7 @@ class Executor:
         return slot
 
 
-def _drawn(step: Step, arrays: list[mx.array]) -> Step:
+def finish(step: Step, arrays: list[mx.array]) -> Step:
     """The step with the tokens that the last stage drew (``arrays`` as `Executor.begin` gave them)."""
     if step.operation is not Operation.RUN:
         return step

@@ -56,10 +56,6 @@ class GroupWire:
             raise _broken("from", self._source, error) from error
         return array
 
-    @property
-    def waiting(self) -> bool:
-        return self._doorbell.rings
-
 
 def neighbours(deployment: Deployment) -> tuple[Member, Member]:
     """The member this rank receives from, and the one it sends to."""

@@ -15,8 +15,7 @@ chain a blocked send ends when the next stage is done with its step; the last st
 long as *its* send does not block: that is the wrap link. `WRAP_BYTES` bounds what is outstanding on
 it, which fits into the socket buffers of every platform (128 KiB is the least there is: macOS), so a
 send on it returns whether or not anybody receives. Hence the leader may put several steps on the ring
-before it takes one off, and needs no second thread. A rank that takes a message before it has sent the
-one before (`ringcore.rank.ahead`) takes only what its sender has begun to send, so that ends too.
+before it takes one off, and needs no second thread.
 
 The bound holds because steps in flight are counted (`max_in_flight`); because ids of prompts and OPEN
 payloads in flight share one budget that the engine keeps (`max_prompt_tokens`, at least
@@ -73,11 +72,6 @@ class Wire(Protocol):
 
     def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array: ...
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a receive would find something. False where that cannot be known."""
-        ...
-
 
 class Message:
     """A step with what travelled with it: hidden states (tokens, D), or None."""
@@ -117,11 +111,6 @@ class Link:
         self._wire.send(mx.array(encode(step, payload, self._outgoing), dtype=mx.int32))
         if body is not None:
             self._wire.send(body)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a message has begun to arrive; a neighbour that is gone counts as one."""
-        return self._wire.waiting
 
     def receive(self) -> Message:
         """The next message, complete. Raises `RingError` when it is not the one that is due."""

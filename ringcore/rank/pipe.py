@@ -1,19 +1,20 @@
 """The leader's way to put a step on the ring and to take it off again, for each place of the leader.
 
-    LocalPipe   a ring of one: no link
+    LocalPipe   a ring of one: no link; results stay lazy until they are collected
     FirstPipe   order "forward": the leader runs its layers, then sends
     LastPipe    order "reverse": the leader sends ids, and runs its layers on what comes round
 
-Steps come back in the order in which they were issued. All let the device work ahead
-(`ringcore.rank.ahead`). Knows nothing of requests.
+Steps come back in the order in which they were issued. Knows nothing of requests.
 """
 
+import time
 from collections import deque
 from typing import Protocol
 
+import mlx.core as mx
+
 from ringcore.engine.step import Step
-from ringcore.rank.ahead import Ahead
-from ringcore.rank.executor import Executor
+from ringcore.rank.executor import Executor, finish
 from ringcore.rank.link import Link, Message
 
 
@@ -34,58 +35,67 @@ class Pipe(Protocol):
 
 
 class LocalPipe:
+    """Compute runs ahead of the answers: the next step is built while the device works on this one."""
+
     waited = 0.0
 
     def __init__(self, executor: Executor) -> None:
-        self._ahead = Ahead(executor)
+        self._executor = executor
+        self._begun: deque[tuple[Step, list[mx.array]]] = deque()
+        self._issued: deque[float] = deque()
+        self._ended = 0.0
 
     def issue(self, step: Step) -> None:
-        self._ahead.begin(Message(step))
+        began = time.perf_counter()
+        self._issued.append(began)
+        begun = self._executor.begin(Message(step))
+        mx.async_eval(begun[1])
+        self._begun.append(begun)
+        self._executor.busy += time.perf_counter() - began
 
     def collect(self) -> tuple[Step, float]:
-        done, seconds = self._ahead.finish()
-        return done.step, seconds
+        began = max(time.perf_counter(), self._ended)
+        step, arrays = self._begun.popleft()
+        mx.eval(arrays)
+        now = time.perf_counter()
+        self._executor.busy += now - began
+        # The device began with it when it was done with the one before.
+        seconds, self._ended = now - max(self._ended, self._issued.popleft()), now
+        return finish(step, arrays), seconds
 
 
 class FirstPipe:
     def __init__(self, executor: Executor, link: Link) -> None:
-        self._ahead = Ahead(executor)
+        self._executor = executor
         self._link = link
         self._seconds: deque[float] = deque()
 
     def issue(self, step: Step) -> None:
-        self._ahead.begin(Message(step))
-        if not self._ahead.open:
-            self._pass_on()
+        before = self._executor.busy
+        done = self._executor.perform(Message(step))
+        self._seconds.append(self._executor.busy - before)
+        self._link.send(done.step, done.hidden)
 
     def collect(self) -> tuple[Step, float]:
-        while self._ahead:
-            self._pass_on()
         return self._link.receive().step, self._seconds.popleft()
 
     @property
     def waited(self) -> float:
         return self._link.waited
 
-    def _pass_on(self) -> None:
-        done, seconds = self._ahead.finish()
-        self._seconds.append(seconds)
-        self._link.send(done.step, done.hidden)
-
 
 class LastPipe:
     def __init__(self, executor: Executor, link: Link) -> None:
-        self._ahead = Ahead(executor)
+        self._executor = executor
         self._link = link
 
     def issue(self, step: Step) -> None:
         self._link.send(step)
 
     def collect(self) -> tuple[Step, float]:
-        while not self._ahead or (self._ahead.open and self._link.waiting):
-            self._ahead.begin(self._link.receive())
-        done, seconds = self._ahead.finish()
-        return done.step, seconds
+        message = self._link.receive()
+        before = self._executor.busy
+        return self._executor.perform(message).step, self._executor.busy - before
 
     @property
     def waited(self) -> float:

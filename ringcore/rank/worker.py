@@ -1,7 +1,6 @@
 """The loop of every rank but the leader: receive a step, do it, pass it on; rest when told to."""
 
 from ringcore.engine.step import Operation
-from ringcore.rank.ahead import Ahead
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
 from ringcore.rank.link import Link
@@ -13,11 +12,8 @@ def work(link: Link, executor: Executor, control: Control, report: Report) -> No
 
     Raises `RingError` when a link breaks or carries what it must not.
     """
-    ahead = Ahead(executor)
     while True:
-        while not ahead or (ahead.open and link.waiting):
-            ahead.begin(link.receive())
-        done, _ = ahead.finish()
+        done = executor.perform(link.receive())
         operation = done.step.operation
         if operation is Operation.PARK:
             # Before it is passed on: the wake for this rest cannot come earlier than that.

@@ -34,10 +34,6 @@ class Wire:
         assert (array.shape, array.dtype) == (shape, dtype)
         return array
 
-    @property
-    def waiting(self) -> bool:
-        return bool(self.arrays)
-
 
 @pytest.fixture
 def wire() -> Wire:
@@ -55,14 +51,6 @@ def test_ids_of_a_prompt_travel_behind_the_header(link: Link, wire: Wire) -> Non
     link.send(step)
     assert len(wire.arrays) == 2
     assert link.receive().step == step
-
-
-def test_a_message_that_has_begun_to_arrive_is_waiting(link: Link) -> None:
-    assert not link.waiting
-    link.send(Step(Operation.RUN, (Row(0, 1, 9, True, 77),), number=1))
-    assert link.waiting
-    link.receive()
-    assert not link.waiting
 
 
 def test_a_single_token_travels_in_its_row(link: Link, wire: Wire) -> None:
