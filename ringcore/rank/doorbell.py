@@ -19,7 +19,6 @@ class Doorbell:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._count = 0
 
     @contextlib.contextmanager
     def listening(self) -> Generator[None]:
@@ -28,11 +27,10 @@ class Doorbell:
         yield
         for descriptor in _connections() - before:
             self._selector.register(descriptor, selectors.EVENT_READ)
-            self._count += 1
 
     def wait(self) -> None:
         """At once where there is no socket to watch."""
-        if self._count:
+        if self._selector.get_map():
             self._selector.select()
 
 
