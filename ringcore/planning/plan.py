@@ -53,7 +53,7 @@ def make_plan(
                 links,
                 ring,
             )
-            for chunk in chunks(ring, facts)
+            for chunk in chunks(card, ring, facts)
         ]
     )
     needs = task.needs

@@ -7,27 +7,9 @@ from ringcore.planning.needs import Needs
 from ringcore.planning.pace import CONVERSATION, UNPACKING, Reads, on_processors, rows_together
 from ringcore.spec.card import ModelCard
 from ringcore.spec.units import MIB
-from tests.planning.worlds import model
+from tests.planning.worlds import quantised
 
 LAYERS = 4
-
-
-def quantised(dtype: str) -> ModelCard:
-    """Layers of 4 bits, a head of 8."""
-    plain = model(LAYERS)
-    return structs.replace(
-        plain,
-        dtype=dtype,
-        quantization="4-bit g32",
-        layers=tuple(
-            structs.replace(layer, weight_bytes=2 * MIB, read_bytes_per_token=2 * MIB, four_bit_bytes=2 * MIB)
-            for layer in plain.layers
-        ),
-        head_bytes=16 * MIB,
-        four_bit_head_bytes=8 * MIB,
-        embedding_bytes=16 * MIB,
-        four_bit_embedding_bytes=8 * MIB,
-    )
 
 
 def needs(card: ModelCard, context: int = 1024, sequences: int = 6) -> Needs:

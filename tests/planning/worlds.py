@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.profile import HostOptions, Profile, RingOptions
@@ -28,6 +30,24 @@ def model(layers: int | Sequence[int] = 12, **changes: Any) -> ModelCard:
         "revision": "r1",
     }
     return ModelCard(**(values | changes))
+
+
+def quantised(dtype: str) -> ModelCard:
+    """4 layers of 4 bits, a head of 8."""
+    plain = model(4)
+    return structs.replace(
+        plain,
+        dtype=dtype,
+        quantization="4-bit g32",
+        layers=tuple(
+            structs.replace(layer, weight_bytes=2 * MIB, read_bytes_per_token=2 * MIB, four_bit_bytes=2 * MIB)
+            for layer in plain.layers
+        ),
+        head_bytes=16 * MIB,
+        four_bit_head_bytes=8 * MIB,
+        embedding_bytes=16 * MIB,
+        four_bit_embedding_bytes=8 * MIB,
+    )
 
 
 def hosts(count: int, **changes: Any) -> tuple[HostOptions, ...]:
