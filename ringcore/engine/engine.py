@@ -150,12 +150,9 @@ class Engine:
         """A step that belongs to no sequence (park, stop), counted as in flight."""
         return self._put(operation, None, (), ())
 
-    def acknowledge(self, step: Step, seconds: float = 0.0) -> list[EngineToGateway]:
+    def acknowledge(self, step: Step) -> list[EngineToGateway]:
         """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn, its
-        payload their log-probabilities.
-
-        ``seconds``: what it took of compute on one stage, 0 where that is not known.
-        """
+        payload their log-probabilities."""
         flight = self._flights.popleft()
         if flight.step.number != step.number or flight.step.operation != step.operation:
             raise AssertionError(
@@ -163,6 +160,7 @@ class Engine:
                 f"{flight.step.number} ({flight.step.operation.name}) was due"
             )
         messages: list[EngineToGateway] = []
+        seconds = step.microseconds / 1e6
         if seconds and flight.kind == "decode":
             self._pace.decoded(seconds)
         elif seconds and flight.kind == "prefill":

@@ -1,8 +1,8 @@
 """How long a prompt's chunk may be while answers run, from what steps have taken so far. Reads no clock.
 
-A chunk makes every running answer wait for as long as one stage works on it. So it gets as many tokens
-as take `SHARE` of the time that a round of all groups takes: an answer's tokens then come at most about
-``1 + SHARE`` times as far apart as without the prompt.
+A chunk makes every running answer wait for as long as the slowest stage works on it. So it gets as many
+tokens as take `SHARE` of the time that a round of all groups takes: an answer's tokens then come at most
+about ``1 + SHARE`` times as far apart as without the prompt.
 """
 
 SHARE = 1.5
@@ -11,7 +11,7 @@ _WEIGHT = 0.2  # of the newest measurement
 
 
 class Pace:
-    """Seconds of compute on one stage: of a decode step, and of a token of a chunk."""
+    """Seconds of compute on the slowest stage: of a decode step, and of a token of a chunk."""
 
     def __init__(self) -> None:
         self._step = 0.0

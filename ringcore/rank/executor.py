@@ -87,7 +87,9 @@ class Executor:
         began = time.perf_counter()
         step, arrays = self.begin(message)
         mx.eval(arrays)
-        self.busy += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self.busy += seconds
+        step = structs.replace(step, microseconds=max(step.microseconds, int(1e6 * seconds)))
         if not self._stage.shard.is_last:
             return Message(step, arrays[0] if arrays else None)
         return Message(finish(step, arrays))

@@ -5,13 +5,14 @@ header of `header_words` words, whose length both sides know from the plan, and 
 header announces (none, or exactly one)::
 
     0 magic   1 epoch   2 number   3 operation   4 rows   5 payload kind   6 payload bytes
-    7 tokens  8 width   9 dtype   10 plan       11 hop
+    7 tokens  8 width   9 dtype   10 plan       11 hop   12 microseconds
     then for each of `max_rows` rows:  slot  count  position  flags  token   (zeros when unused)
 
 ``epoch`` and ``plan`` (31 bits of the plan's digest) say that both ends belong to the same ring,
 ``number`` that no message was lost or doubled, ``hop`` (pipeline stage of the sender) that it came
-the right way. ``tokens`` x ``width`` in ``dtype`` is the shape of the payload. A field that is not
-what it must be is fatal: there is no way to find the start of the next message.
+the right way. ``tokens`` x ``width`` in ``dtype`` is the shape of the payload, ``microseconds`` the longest that
+a stage has worked on the step. A field that is not what it must be is fatal: there is no way to find the
+start of the next message.
 
 Knows nothing of arrays or sockets: words are plain ints.
 """
@@ -25,9 +26,10 @@ from ringcore.engine.step import Operation, Row, Step
 from ringcore.spec.errors import RingError
 
 MAGIC = 0x4D4C5852  # "MLXR"
-_FIXED = 12
+_FIXED = 13
 _ROW = 5
 _SAMPLE = 1
+_MOST = (1 << 31) - 1
 MAX_PAYLOAD_BYTES = 1 << 16
 
 
@@ -102,6 +104,7 @@ def encode(step: Step, payload: Payload, form: Format) -> list[int]:
         code if payload is Payload.HIDDEN else 0,
         form.plan,
         form.hop,
+        min(step.microseconds, _MOST),
     ]
     for row in step.rows:
         words += [row.slot, row.count, row.position, _SAMPLE if row.sample else 0, row.token]
@@ -130,8 +133,10 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     if words[5] not in kinds:
         raise _wrong("payload kind", words[5], f"one of {[int(p) for p in kinds]} for {operation.name}")
     least = 1 if operation is Operation.RUN else 0
+    if words[12] < 0:
+        raise _wrong("time", words[12], "at least 0")
     rows = tuple(_row(words, index, form, least) for index in range(words[4]))
-    step = Step(operation, rows, number=due)
+    step = Step(operation, rows, number=due, microseconds=words[12])
     payload = Payload(words[5])
     _same("tokens", words[7], step.token_count)
     code, _ = DTYPES[form.dtype]

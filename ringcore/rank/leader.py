@@ -135,8 +135,7 @@ class Leader:
             self._send(messages)
 
     def _collect(self) -> None:
-        step, seconds = self._pipe.collect()
-        messages = self._engine.acknowledge(step, seconds)
+        messages = self._engine.acknowledge(self._pipe.collect())
         self._issue()  # the other stages have work before anybody reads what this step brought
         self._send(messages)
         self._moved = time.monotonic()
@@ -153,12 +152,12 @@ class Leader:
         if self._parked:
             return  # every rank is told by its own agent
         while self._engine.in_flight:
-            self._engine.acknowledge(*self._pipe.collect())
+            self._engine.acknowledge(self._pipe.collect())
         self._round(Operation.STOP)
 
     def _round(self, operation: Operation) -> None:
         self._pipe.issue(self._engine.control(operation))
-        self._engine.acknowledge(*self._pipe.collect())
+        self._engine.acknowledge(self._pipe.collect())
 
     def _send(self, messages: list[EngineToGateway]) -> None:
         if messages:

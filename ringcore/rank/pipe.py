@@ -12,6 +12,7 @@ from collections import deque
 from typing import Protocol
 
 import mlx.core as mx
+from msgspec import structs
 
 from ringcore.engine.step import Step
 from ringcore.rank.executor import Executor, finish
@@ -23,9 +24,8 @@ class Pipe(Protocol):
         """Put a step on the ring. Raises `RingError`."""
         ...
 
-    def collect(self) -> tuple[Step, float]:
-        """Wait for the oldest step in flight; its rows carry the drawn tokens. And the seconds of compute
-        that it took here. Raises `RingError`."""
+    def collect(self) -> Step:
+        """Wait for the oldest step in flight; its rows carry the drawn tokens. Raises `RingError`."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class LocalPipe:
         self._begun.append(begun)
         self._executor.busy += time.perf_counter() - began
 
-    def collect(self) -> tuple[Step, float]:
+    def collect(self) -> Step:
         began = max(time.perf_counter(), self._ended)
         step, arrays = self._begun.popleft()
         mx.eval(arrays)
@@ -61,23 +61,20 @@ class LocalPipe:
         self._executor.busy += now - began
         # The device began with it when it was done with the one before.
         seconds, self._ended = now - max(self._ended, self._issued.popleft()), now
-        return finish(step, arrays), seconds
+        return finish(structs.replace(step, microseconds=int(1e6 * seconds)), arrays)
 
 
 class FirstPipe:
     def __init__(self, executor: Executor, link: Link) -> None:
         self._executor = executor
         self._link = link
-        self._seconds: deque[float] = deque()
 
     def issue(self, step: Step) -> None:
-        before = self._executor.busy
         done = self._executor.perform(Message(step))
-        self._seconds.append(self._executor.busy - before)
         self._link.send(done.step, done.hidden)
 
-    def collect(self) -> tuple[Step, float]:
-        return self._link.receive().step, self._seconds.popleft()
+    def collect(self) -> Step:
+        return self._link.receive().step
 
     @property
     def waited(self) -> float:
@@ -92,10 +89,8 @@ class LastPipe:
     def issue(self, step: Step) -> None:
         self._link.send(step)
 
-    def collect(self) -> tuple[Step, float]:
-        message = self._link.receive()
-        before = self._executor.busy
-        return self._executor.perform(message).step, self._executor.busy - before
+    def collect(self) -> Step:
+        return self._executor.perform(self._link.receive()).step
 
     @property
     def waited(self) -> float:

@@ -306,6 +306,27 @@ def test_steps_that_belong_to_nobody_are_numbered_with_the_others() -> None:
     assert [step.number for step in ring.steps] == list(range(2, 2 + len(ring.steps)))
 
 
+def test_a_chunk_beside_answers_is_cut_by_the_time_that_the_slowest_stage_took() -> None:
+    """A decode step of 10 ms, 2 ms for each token of a prompt: one and a half steps are worth 7 tokens."""
+    engine = Engine(limits(sequences=2))
+    engine.submit(Submit(id="a", prompt=[1] * 8, max_tokens=60, stop_tokens=[]))
+    chunks: list[int] = []
+    flights: deque[Step] = deque()
+    for turn in range(60):
+        if turn == 20:
+            engine.submit(Submit(id="long", prompt=[2] * 40, max_tokens=1, stop_tokens=[]))
+        while (step := engine.next_step()[0]) is not None:
+            flights.append(step)
+            if step.operation is Operation.RUN and turn > 20 and not step.rows[0].sample:
+                chunks.append(step.token_count)
+        if flights:
+            step = flights.popleft()
+            rows = tuple(structs.replace(row, token=7) for row in step.rows)
+            took = 2_000 * step.token_count if step.token_count > 1 else 10_000
+            engine.acknowledge(structs.replace(step, rows=rows, microseconds=took))
+    assert chunks[1:] and set(chunks[1:]) == {7}
+
+
 requests = st.lists(
     st.tuples(st.integers(1, 60), st.integers(0, 30), st.booleans(), st.integers(0, 200)),
     min_size=1,

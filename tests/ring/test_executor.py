@@ -100,6 +100,15 @@ def test_a_step_that_does_not_fit_is_refused(step: Step, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_a_step_says_the_longest_that_a_stage_worked_on_it() -> None:
+    (executor,) = stages(0, 3)
+    opened([executor], 0)
+    step = Step(Operation.RUN, (Row(0, 2, 0),), (1, 2), number=2)
+    assert 0 < executor.perform(Message(step)).step.microseconds < 3_600_000_000
+    slower = structs.replace(step, rows=(Row(0, 2, 2),), microseconds=3_600_000_000)
+    assert executor.perform(Message(slower)).step.microseconds == 3_600_000_000
+
+
 def test_a_stage_in_the_middle_passes_everything_on_and_the_last_nothing() -> None:
     first, middle, last = stages(0, 1, 2, 3)
     step = Step(Operation.OPEN, (Row(0),), payload=b"{}", number=1)

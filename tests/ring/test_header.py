@@ -13,7 +13,7 @@ FORM = Format(epoch=3, plan=0x1234567, sequences=4, hidden_size=576, dtype="bflo
 RUN = Step(
     Operation.RUN, (Row(slot=1, count=5, position=16, sample=True),), tokens=(9, 8, 7, 6, 5), number=41
 )
-ROW = 12  # where the first row starts
+ROW = 13  # where the first row starts
 
 rows = st.builds(
     Row,
@@ -27,7 +27,7 @@ rows = st.builds(
 
 @given(st.lists(rows, min_size=1, max_size=4), st.sampled_from([Payload.NONE, Payload.IDS, Payload.HIDDEN]))
 def test_what_goes_in_comes_out(wanted: list[Row], payload: Payload) -> None:
-    step = Step(Operation.RUN, tuple(wanted), number=7)
+    step = Step(Operation.RUN, tuple(wanted), number=7, microseconds=31_000)
     words = encode(step, payload, FORM)
     assert len(words) == header_words(FORM.sequences)
     assert all(-(1 << 31) <= word < 1 << 31 for word in words)
@@ -40,6 +40,11 @@ def test_what_goes_in_comes_out(wanted: list[Row], payload: Payload) -> None:
 def test_steps_without_rows_come_out(operation: Operation) -> None:
     step = Step(operation, number=1)
     assert decode(encode(step, Payload.NONE, FORM), 1, FORM) == Announced(step, Payload.NONE, 0)
+
+
+def test_a_step_that_takes_an_hour_still_fits_its_word() -> None:
+    slow = Step(Operation.STOP, number=1, microseconds=3_600_000_000)
+    assert decode(encode(slow, Payload.NONE, FORM), 1, FORM).step.microseconds == (1 << 31) - 1
 
 
 def test_an_open_announces_its_bytes() -> None:
@@ -69,6 +74,7 @@ def test_steps_of_the_prefix_cache_come_out(operation: Operation, rows: tuple[Ro
     ("word", "value", "named"),
     [
         (0, MAGIC + 1, "magic"),
+        (12, -1, "time"),
         (1, 2, "epoch"),
         (1, 4, "epoch"),
         (2, 40, "number"),
