@@ -38,8 +38,8 @@ class Row(Struct, frozen=True):
 
 class Step(Struct, frozen=True):
     """``tokens`` are the ids of all rows one after the other, unless every row has one token, which
-    then is in the row. ``number`` counts the steps of an epoch from 1, parking included. ``microseconds``: the
-    longest that a stage has worked on it so far."""
+    then is in the row. ``number`` counts the steps of an epoch from 1, parking included.
+    ``microseconds``: the longest that a stage has worked on it so far."""
 
     operation: Operation
     rows: tuple[Row, ...] = ()
