@@ -50,6 +50,7 @@ async def compare(asked: argparse.Namespace) -> results.Comparison:
         commit=machine.commit(),
         settings=results.Settings(
             ranks=asked.ranks,
+            layers=asked.layers,
             repeat=asked.repeat,
             tokens=asked.tokens,
             prompt_tokens=asked.prompt_tokens,
@@ -86,7 +87,15 @@ def _contenders(
 ) -> list[Contender]:
     model, own = folder / "models" / name, folder / name
     made: list[Contender] = [
-        Ours(model, own / "ring", ranks=asked.ranks, sequences=sequences, context=context, cores=cores),
+        Ours(
+            model,
+            own / "ring",
+            ranks=asked.ranks,
+            layers=asked.layers,
+            sequences=sequences,
+            context=context,
+            cores=cores,
+        ),
         Reference("mlx-lm", model, own / "one", processes=1, pipeline=False, cores=cores),
     ]
     if asked.ranks > 1:

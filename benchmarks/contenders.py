@@ -45,12 +45,21 @@ class Contender(Protocol):
 
 
 class Ours:
-    """A ring of ``ranks`` on this machine. ``folder`` holds its hosts' homes, too."""
+    """A ring of ``ranks`` on this machine, with so many ``layers`` each; () leaves them to the planner.
+    ``folder`` holds its hosts' homes, too."""
 
     name = "ring"
 
     def __init__(
-        self, model: Path, folder: Path, *, ranks: int, sequences: int, context: int, cores: Sequence[int]
+        self,
+        model: Path,
+        folder: Path,
+        *,
+        ranks: int,
+        layers: Sequence[int],
+        sequences: int,
+        context: int,
+        cores: Sequence[int],
     ) -> None:
         self.computes_with = ""
         self._folder = folder
@@ -68,7 +77,7 @@ class Ours:
         profile = {
             "name": "bench",
             "model": str(model),
-            "ring": {"port": port, "sequences": sequences, "context": context},
+            "ring": {"port": port, "sequences": sequences, "context": context, "layers": list(layers)},
             "api": {"port": port + ranks + 1},
             "hosts": hosts,
         }

@@ -45,6 +45,7 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     add("--measures", default=",".join(MEASURES), help=f"of {', '.join(MEASURES)}")
     add("--repeat", type=int, default=5, help="rounds of every measure (5)")
     add("--ranks", type=int, default=2, choices=range(1, 9), help="of the ring, and processes of mlx-lm (2)")
+    add("--layers", default="", help="of each rank of the ring by hand, such as 15,15 (as planned)")
     add("--at-once", default="1,4,8", help="requests of the decode measures (1,4,8)")
     add("--tokens", type=int, default=64, help="of each answer (64)")
     add("--prompt-tokens", type=int, default=32, help="of each prompt of a decode (32)")
@@ -66,13 +67,21 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--repeat and every number of tokens must be at least 1, --tokens 2")
     if asked.idle_seconds <= 0:
         parser.error("--idle-seconds must be above 0")
-    try:
-        asked.at_once = tuple(sorted({int(part) for part in asked.at_once.split(",")}))
-    except ValueError:
-        parser.error(f"--at-once {asked.at_once!r} is not a list of numbers such as 1,4,8")
-    if asked.at_once[0] < 1:
-        parser.error("--at-once counts from 1")
+    asked.at_once = tuple(sorted(set(_counts(parser, "--at-once", asked.at_once))))
+    asked.layers = _counts(parser, "--layers", asked.layers) if asked.layers else ()
+    if asked.layers and len(asked.layers) != asked.ranks:
+        parser.error(f"--layers names {len(asked.layers)} ranks, the ring has {asked.ranks}")
     return asked
+
+
+def _counts(parser: argparse.ArgumentParser, option: str, given: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in given.split(","))
+    except ValueError:
+        parser.error(f"{option} {given!r} is not a list of numbers such as 1,4,8")
+    if min(counts) < 1:
+        parser.error(f"{option} counts from 1")
+    return counts
 
 
 def measures_of(asked: argparse.Namespace) -> list[Measured]:

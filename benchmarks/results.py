@@ -26,6 +26,7 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 class Settings(Struct, frozen=True, kw_only=True):
     ranks: int
+    layers: tuple[int, ...]  # of each rank by hand; (): as planned
     repeat: int
     tokens: int
     prompt_tokens: int

@@ -11,8 +11,8 @@ header announces (none, or exactly one)::
 ``epoch`` and ``plan`` (31 bits of the plan's digest) say that both ends belong to the same ring,
 ``number`` that no message was lost or doubled, ``hop`` (pipeline stage of the sender) that it came
 the right way. ``tokens`` x ``width`` in ``dtype`` is the shape of the payload, ``microseconds`` the
-longest that a stage has worked on the step. A field that is not what it must be is fatal: there is no way to find the
-start of the next message.
+longest that a stage has worked on the step. A field that is not what it must be is fatal: there is no
+way to find the start of the next message.
 
 Knows nothing of arrays or sockets: words are plain ints.
 """
