@@ -8,7 +8,7 @@ asking the host for facts first. Knows nothing of connections.
 import shlex
 
 from console.cluster.shell import EXPAND
-from ringcore.spec.deployment import MARKER, OURS
+from ringcore.spec.deployment import AGENT_SOCKET, ENGINE_SOCKET, MARKER, OURS, PID_FILE
 
 LAUNCHER = "ringcore"
 DEFAULT_HOME = "~/.mlxring"
@@ -22,6 +22,34 @@ NOT_DEPLOYED = 44  # exit status where no launcher is, or no such file
 _READ = EXPAND + 'file="$(expand "$1")/runs/$2/$3"; [ -e "$file" ] || exit 44; exec cat "$file"'
 # $1 home, $2 ring
 _CLEAR = EXPAND + 'rm -rf -- "$(expand "$1")/runs/$2/prefix"'
+# $1 home, $2 ring. For a ring whose own code cannot be run any more: SIGTERM to its agent, which ends the
+# others, SIGKILL to what remains. A process counts that the ring has noted and that is one of ringcore's.
+_END = (
+    EXPAND
+    + rf"""
+run=$(expand "$1")/runs/$2
+PATH=$PATH:/usr/bin:/bin; export PATH
+[ -f "$run/{PID_FILE}" ] || exit 0
+left() {{
+  while read -r pid started role; do
+    case $pid in ''|*[!0-9]*) continue;; esac
+    [ "$role" = "$1" ] || [ -z "$1" ] || continue
+    case $(ps -o stat= -o args= -p "$pid" 2>/dev/null) in
+      Z*) ;;
+      *"-m ringcore $role "*) echo "$pid";;
+    esac
+  done < "$run/{PID_FILE}"
+}}
+wait_for() {{ n=0; while [ -n "$(left "$1")" ] && [ "$n" -lt "$2" ]; do sleep 1; n=$((n + 1)); done; }}
+for pid in $(left agent); do kill -TERM "$pid"; done 2>/dev/null
+wait_for agent 6
+wait_for "" 2
+for pid in $(left ""); do kill -KILL "$pid"; done 2>/dev/null
+wait_for "" 3
+[ -z "$(left "")" ] || {{ echo "still there after SIGKILL: $(left "" | tr '\n' ' ')" >&2; exit 1; }}
+rm -f -- "$run/{AGENT_SOCKET}" "$run/{ENGINE_SOCKET}" "$run/{PID_FILE}"
+"""
+)
 # $1 home. What was made by us is known by its name; anything else in there is left, and printed.
 _PURGE = (
     EXPAND
@@ -67,6 +95,11 @@ def show_home(home: str) -> list[str]:
 def clear_prefixes(home: str, ring: str) -> list[str]:
     """argv that removes the files in which a ring kept what earlier sequences computed."""
     return ["/bin/sh", "-c", _CLEAR, "sh", home or DEFAULT_HOME, ring]
+
+
+def end_without_code(home: str, ring: str) -> list[str]:
+    """argv that ends the processes of a ring as ``reap`` does, without anything of what is deployed there."""
+    return ["/bin/sh", "-c", _END, "sh", home or DEFAULT_HOME, ring]
 
 
 def purge(home: str) -> list[str]:

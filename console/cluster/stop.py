@@ -1,5 +1,6 @@
 """Ends a ring on its hosts and, when asked, removes everything of ours there."""
 
+import re
 from collections.abc import Callable
 
 from console.cluster import remote
@@ -10,16 +11,24 @@ from console.cluster.remote import (
     NOT_DEPLOYED,
     NOT_OURS,
     RUNS_ANOTHER,
+    end_without_code,
     launch,
     purge,
 )
 from console.logs.text import safe_line
 from ringcore.spec.errors import ProvisionError, RingError
 
+# what a shell and Python say where the interpreter or the code is gone
+_NOT_RUN = 126
+_DAMAGED = re.compile(r"No module named|Traceback \(most recent call last\)")
+
 
 async def reap(host: Host, ring: str) -> None:
-    """Ends whatever of ``ring`` is left on ``host``, whether or not its agent still answers."""
+    """Ends whatever of ``ring`` is left on ``host``, whether or not its agent still answers, and whether or
+    not what it was started from is still whole."""
     result = await host.run(launch(host.options.home, ring, "reap"), timeout=15)
+    if result.status >= _NOT_RUN or _DAMAGED.search(result.stderr):
+        result = await host.run(end_without_code(host.options.home, ring), timeout=20)
     if result.status not in (0, NOT_DEPLOYED):
         raise RingError(
             f"could not make sure that nothing of {ring} is left: {result.stderr.strip()[-300:]}",

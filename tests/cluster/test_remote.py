@@ -73,6 +73,31 @@ async def test_a_reap_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
     assert caught.value.failure.host == "h1"
 
 
+@pytest.mark.parametrize("script", [launcher_script(sys.executable, "/no/code"), b"#!/no/python\n"])
+async def test_a_ring_is_ended_although_what_it_was_started_from_is_gone(
+    tmp_path: Path, script: bytes
+) -> None:
+    home = tmp_path / "home"
+    run = home / ".mlxring" / "runs" / "r"
+    deploy(run, script)
+    waits = "import signal, sys, time; signal.signal(15, eval(sys.argv[-1])); time.sleep(60)"
+    agent = started(sys.executable, "-c", waits, "-m ringcore agent --run .", "lambda *_: sys.exit(0)")
+    rank = started(sys.executable, "-c", waits, "-m ringcore rank --run .", "signal.SIG_IGN")
+    other = started(sys.executable, "-c", waits, "somebody else's", "lambda *_: sys.exit(0)")
+    noted = [(agent, "agent"), (rank, "rank"), (other, "rank")]
+    (run / "agent.pid").write_text("".join(f"{each.pid} 1.0 {role}\n" for each, role in noted) + "x y z\n")
+    try:
+        async with reached(home) as host:
+            await reap(host, "r")
+        assert agent.wait(5) in (0, -15) and rank.wait(5) == -9
+        assert other.poll() is None
+        assert not (run / "agent.pid").exists()
+    finally:
+        for each, _ in noted:
+            each.kill()
+            each.wait()
+
+
 @pytest.mark.parametrize("named", HOMES)
 async def test_a_purge_removes_our_folder_and_nothing_else(tmp_path: Path, named: str) -> None:
     home = tmp_path / "home"
