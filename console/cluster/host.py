@@ -18,10 +18,14 @@ class Completed(Struct, frozen=True):
 
 
 class Attached(Protocol):
-    """A running remote command whose standard streams are ours, for lines both ways."""
+    """A running remote command whose standard streams are ours, for lines or bytes both ways."""
 
     def lines(self) -> AsyncIterator[bytes]:
         """Lines of its standard output, without the newline, until it ends."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Its standard output as it comes, until it ends."""
         ...
 
     async def send(self, data: bytes) -> None: ...
@@ -36,6 +40,11 @@ class Host(Protocol):
     """
 
     options: HostOptions
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended: nothing can be done over it any more."""
+        ...
 
     async def run(
         self,

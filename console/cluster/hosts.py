@@ -53,9 +53,9 @@ class Hosts:
         return [self._reached[name] for name in names]
 
     async def connected(self, options: HostOptions) -> Host:
-        """A host, reached now if it was not before."""
+        """A host, reached now if it was not before, or if that connection has ended."""
         host = self._reached.get(options.name)
-        if host is None:
+        if host is None or host.lost:
             async with host_step(self.emit, options.name, "reach", command=f"ssh {options.ssh}"):
                 host = await self._connector.connect(options)
             self._reached[options.name] = host

@@ -84,6 +84,10 @@ class SshHost:
         self._listeners: dict[int, asyncssh.SSHListener] = {}
         self._forwarding = asyncio.Lock()
 
+    @property
+    def lost(self) -> bool:
+        return self._connection.is_closed()
+
     async def run(
         self,
         argv: Sequence[str],

@@ -44,7 +44,7 @@ class RemoteProcess:
         feeding = asyncio.create_task(self._feed(stdin))
         try:
             # stderr is kept whole here: the drain keeps the tail only, which is what messages show
-            stdout = b"".join([data async for data in self._chunks()])
+            stdout = b"".join([data async for data in self.chunks()])
             await feeding
             await self._draining
             await self._wait()
@@ -59,7 +59,7 @@ class RemoteProcess:
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
         rest = b""
-        async for data in self._chunks():
+        async for data in self.chunks():
             first, *others = data.split(b"\n")
             rest += first
             for part in others:
@@ -124,7 +124,7 @@ class RemoteProcess:
                 await self._process.stdin.drain()
             self._process.stdin.write_eof()
 
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         try:
             while data := await self._process.stdout.read(CHUNK):
                 if own := self._unframer.feed(data):

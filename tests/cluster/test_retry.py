@@ -92,6 +92,15 @@ async def test_a_host_that_could_not_be_reached_is_reached_and_read_and_the_othe
     assert rig.connector.made == ["h1", "h2", "h2"]
 
 
+async def test_a_connection_that_has_ended_is_not_used_again(rig: Rig) -> None:
+    await rig.operator.check()
+    connection = rig.operator._hosts.reached["h2"]._connection  # type: ignore[attr-defined]
+    connection.abort()
+    await connection.wait_closed()
+    assert [facts.host for facts in await rig.operator.check()] == ["h1", "h2"]
+    assert rig.connector.made == ["h1", "h2", "h2"]
+
+
 async def test_a_host_that_could_not_be_made_ready_is_once_the_reason_is_gone(rig: Rig) -> None:
     in_the_way = rig.homes / "h2" / ".mlxring"
     in_the_way.parent.mkdir(parents=True)
