@@ -27,7 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("provision, deploy and start; returns when the ring serves", "console.commands.up"),
     "down": ("end ranks, gateway and agents on every host", "console.commands.down"),
     "status": ("what runs, where, how fast", "console.commands.status"),
-    "cache": ("what ranks keep of earlier prompts and answers; clear it", "console.commands.cache"),
+    "cache": (
+        "what is kept of earlier prompts and answers; export, import, clear it",
+        "console.commands.cache",
+    ),
     "logs": ("the logs of all ranks, merged by time", "console.commands.logs"),
     "chat": ("talk to the ring", "console.commands.chat"),
     "key": ("the key that clients of the API send", "console.commands.key"),

@@ -11,6 +11,7 @@ from console.cluster.boot import not_at_boot
 from console.cluster.hold import deployed_by, operator_name
 from console.cluster.hosts import Hosts
 from console.cluster.prepare import differs, listed, own_version
+from console.cluster.quoting import quote
 from console.cluster.steps import raise_first
 from console.cluster.stop import purge_home, reap
 from console.cluster.versions import deployed_version
@@ -28,9 +29,10 @@ class Ending:
     ) -> None:
         self._hosts = hosts
         self._watch = watch
-        self._running = running
+        self.running = running
         self._confirm = confirm
         self._take_over = take_over
+        self._path = quote(hosts.profile.path or "PROFILE")
 
     async def make_way(self) -> bool:
         """Refuses where the ring runs. True: another ringcore ran it, and the operator had it ended."""
@@ -57,15 +59,24 @@ class Ending:
             holder = await deployed_by(running[0], ring)
             raise RingError(
                 f"the ring {ring} already runs here{f'; started by {holder}' if holder else ''}",
-                "open it with `mlxring PROFILE`, or end it with `mlxring down PROFILE`",
+                f"open it with `mlxring {self._path}`, or end it with `mlxring down {self._path}`",
                 host=name,
             )
         raise RingError(
             f"the ring {ring} already runs here with ringcore {version}; this console has {own_version()}",
-            "open it as it is with `mlxring PROFILE`, or put this console's in its place: "
-            "`mlxring up PROFILE --yes`",
+            f"open it as it is with `mlxring {self._path}`, or put this console's in its place: "
+            f"`mlxring up {self._path} --yes`",
             host=name,
         )
+
+    def see_that_it_does_not_run(self) -> None:
+        """Raises `RingError` where it does."""
+        for name in self.running:
+            raise RingError(
+                f"the ring {self._hosts.profile.name} runs here: it looks at files only when it starts",
+                f"end it first with `mlxring down {self._path}`",
+                host=name,
+            )
 
     async def end(self, problems: Sequence[MlxringError], *, boot: bool) -> None:
         """End the ring on every host that was reached; then raise the first of ``problems``, met on the way
@@ -100,7 +111,7 @@ class Ending:
     async def _see_that_it_may_end(self) -> None:
         """A ring that somebody else runs is not ended by mistake."""
         ring, reached = self._hosts.profile.name, self._hosts.reached
-        host = next((host for name, host in reached.items() if name in self._running), None)
+        host = next((host for name, host in reached.items() if name in self.running), None)
         if host is None:
             return
         holder = await deployed_by(host, ring)
@@ -109,6 +120,7 @@ class Ending:
         if not await self._confirm(f"{holder} started the ring {ring}. End it?"):
             raise RingError(
                 f"the ring {ring} was started by another operator: {holder}",
-                "watch it with `mlxring PROFILE`; to end it all the same: `mlxring down PROFILE --yes`",
+                f"watch it with `mlxring {self._path}`; to end it all the same: "
+                f"`mlxring down {self._path} --yes`",
                 host=host.options.name,
             )

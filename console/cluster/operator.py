@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from console.chat import stream_chat
 from console.cluster.actions import Told
@@ -20,6 +21,11 @@ from console.cluster.links import Note, notes
 from console.cluster.links_probe import try_links
 from console.cluster.measure import Speeds
 from console.cluster.planner import MakeModel, Planner
+from console.cluster.prefixes import There
+from console.cluster.prefixes_archive import Advance
+from console.cluster.prefixes_export import Exported, export, look_at_all
+from console.cluster.prefixes_import import Imported, import_archive
+from console.cluster.prefixes_read import Archive
 from console.cluster.quoting import quote
 from console.cluster.readiness import Readiness
 from console.cluster.starting import start_agents, until_serving
@@ -167,10 +173,36 @@ class Operator:
         """Have nothing kept of earlier sequences: a running ring is told to (True), of one that does not run
         the files are removed. Raises the first failure."""
         raise_first(await self._hosts.reach())
-        if await self._watch.forget(await self._hosts.leader()):
-            return True
-        raise_first(await self._hosts.over(lambda host: clear_prefixes(host, self.profile.name)))
-        return False
+        async with self._held():
+            if await self._watch.forget(await self._hosts.leader()):
+                return True
+            raise_first(await self._hosts.over(lambda host: clear_prefixes(host, self.profile.name)))
+            return False
+
+    async def import_prefixes(self, file: Path, advance: Advance) -> Imported:
+        """Put what `export_prefixes` wrote, of this ring or of another that computes the same, on the hosts.
+        Refused while the ring runs. All of the file is looked at before any host is reached."""
+        archive = await asyncio.to_thread(Archive.open, file)
+        try:
+            payload = await asyncio.to_thread(archive.verify)
+            raise_first(await self._hosts.reach())
+            async with self._held() as ending:
+                ending.see_that_it_does_not_run()
+                return await import_archive(self._hosts, archive, payload, str(file), advance)
+        finally:
+            archive.close()
+
+    # what is kept of earlier sequences ----------------------------------------------------------
+
+    async def kept(self) -> dict[str, There]:
+        """What lies in files on each host, in rank order; changes nothing. Raises the first failure."""
+        raise_first(await self._hosts.reach())
+        return await look_at_all(self._hosts)
+
+    async def export_prefixes(self, file: Path, advance: Advance) -> Exported:
+        """Collect that into one file here, whether or not the ring runs. Raises the first failure."""
+        raise_first(await self._hosts.reach())
+        return await export(self._hosts, file, advance)
 
     # following, asking --------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -104,31 +104,16 @@ async def test_cut_while_the_agent_is_started(tmp_path: Path) -> None:
 
 
 # a disk that is full ---------------------------------------------------------------------------------
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A small disk of its own. Needs root."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def make(size: str) -> Path:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "disk", str(place)]
-        subprocess.run(mount, check=True, capture_output=True)
-        return place
-
-    yield make
-    subprocess.run(["umount", "-l", str(place)], check=False)
-
-
-async def test_full_before_anything_is_done(tmp_path: Path, disk: Callable[[str], Path]) -> None:
-    home = disk("20m") / "ring"
+async def test_full_before_anything_is_done(tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+    home = small_disk("20m") / "ring"
     async with reached(tmp_path / "home", options(python=sys.executable, home=str(home))) as host:
         with pytest.raises(ProvisionError, match=r"20\.0 MiB free; 32\.0 MiB are needed"):
             await provision(host, await gather_facts(host), Heard())
     assert not home.exists()
 
 
-async def test_full_while_the_code_arrives(tmp_path: Path, disk: Callable[[str], Path]) -> None:
-    home = disk("96k") / "ring"
+async def test_full_while_the_code_arrives(tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+    home = small_disk("96k") / "ring"
     async with reached(tmp_path / "home", options(python=sys.executable, home=str(home))) as host:
         with pytest.raises(ProvisionError, match=r"the disk of .*ring is full: .*No space left") as caught:
             await provision(host, await roomy(host), Heard())
@@ -136,8 +121,8 @@ async def test_full_while_the_code_arrives(tmp_path: Path, disk: Callable[[str],
     assert [path.name for path in home.iterdir()] == [MARKER]
 
 
-async def test_full_while_packages_are_installed(tmp_path: Path, disk: Callable[[str], Path]) -> None:
-    place = disk("4m")
+async def test_full_while_packages_are_installed(tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+    place = small_disk("4m")
     fill = 'dd if=/dev/zero of="${0%/bin/python}/lib" bs=1024 count=8192 2>&1 | grep dd:; exit 1'
     env = pretend_pip(tmp_path / "home", fill)
     async with reached(tmp_path / "home", options(home=str(place / "ring")), env) as host:
@@ -148,8 +133,8 @@ async def test_full_while_packages_are_installed(tmp_path: Path, disk: Callable[
     assert not list((place / "ring").glob("venv-*/bin")) and not list((place / "ring").glob("*.new"))
 
 
-async def test_full_while_the_plan_is_written(tmp_path: Path, disk: Callable[[str], Path]) -> None:
-    place = disk("64k")
+async def test_full_while_the_plan_is_written(tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+    place = small_disk("64k")
     (place / "all").write_bytes(b"x" * 60 * 1024)
     prepared = Prepared(f"{place}/ring", sys.executable, f"{place}/code")
     async with reached(tmp_path / "home", OWN) as host:

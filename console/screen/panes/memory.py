@@ -115,6 +115,11 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
         if kept is not None:
             good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
             lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
+        if kept is not None and (kept.disk_blocks or kept.damaged):
+            damaged = f"; {kept.damaged:,} damaged files removed" if kept.damaged else ""
+            lines.append(
+                ("on disk", f"{kept.disk_blocks:,} blocks, {format_bytes(kept.disk_bytes)}{damaged}")
+            )
     if host.pressure is not None:
         lines.append(("memory", f"{host.pressure.level}: {host.pressure.text}"))
     return lines

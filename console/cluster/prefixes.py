@@ -1,0 +1,155 @@
+"""What a ring keeps of earlier sequences in files on its hosts: which blocks, of which weights, how old.
+
+Changes nothing. Knows no archives.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from console.cluster.host import Host
+from console.cluster.prefixes_program import program, read
+from console.cluster.remote import read_run_file
+from ringcore.spec.deployment import DEPLOYMENT_FILE
+from ringcore.spec.shard import Shard
+
+FILE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,5})-([0-9]{1,5})\.safetensors")
+_LIST_SECONDS = 60.0
+
+
+class File(Struct, frozen=True, order=True):
+    """Layers ``start`` to ``end`` of a block, in ``bytes`` with header."""
+
+    block: str
+    start: int
+    end: int
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.block}.{self.start}-{self.end}.safetensors"
+
+
+class Kept(Struct, frozen=True):
+    """On one host, of one root. ``used``: when each was used last, in Unix seconds by the host's clock."""
+
+    files: tuple[File, ...] = ()
+    used: tuple[float, ...] = ()
+
+    @property
+    def blocks(self) -> int:
+        return len({file.block for file in self.files})
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+
+class There(Struct, frozen=True):
+    """On one host. ``free_bytes`` of its disk; ``roots``: what names hang on, the one used last first."""
+
+    free_bytes: int
+    roots: dict[str, Kept]
+
+    @property
+    def root(self) -> str:
+        """The one that counts: a rank removes all others when it starts. "" where there is none."""
+        return next(iter(self.roots), "")
+
+
+class Deployed(Struct, frozen=True, kw_only=True):
+    """What a ring computes, and which host has which layers, as it was deployed last."""
+
+    model: str
+    revision: str
+    dtype: str
+    shards: dict[str, Shard]
+    kv_bits: int = 0
+
+    @property
+    def layers(self) -> int:
+        return next(iter(self.shards.values())).total
+
+
+class _Stage(Struct):
+    host: str
+    shard: Shard
+
+
+class _Plan(Struct):
+    model: str
+    revision: str
+    dtype: str
+    stages: list[_Stage]
+    kv_bits: int = 0
+
+
+class _Deployment(Struct):
+    plan: _Plan
+
+
+async def look(host: Host, ring: str) -> There:
+    """Raises `ProvisionError` where the folder cannot be read, `HostError`."""
+    result = await host.run(program(host, ring, "list"), timeout=_LIST_SECONDS)
+    answer = read(result.stdout.strip().rpartition("\n")[2].encode(), host, result.stderr)
+    roots = {root: _kept(files) for root, files in answer.roots.items() if len(root) == 32}
+    last = {root: max(kept.used, default=0.0) for root, kept in roots.items()}
+    return There(
+        answer.free, {root: roots[root] for root in sorted(roots, key=last.__getitem__, reverse=True)}
+    )
+
+
+async def deployed(host: Host, ring: str) -> Deployed | None:
+    """As the leader ``host`` has it; None where nothing (that this console understands) is deployed."""
+    result = await host.run(read_run_file(host.options.home, ring, DEPLOYMENT_FILE))
+    try:
+        plan = msgspec.json.decode(result.stdout, type=_Deployment).plan
+    except msgspec.MsgspecError:
+        return None
+    if not plan.stages:
+        return None
+    shards = {stage.host: stage.shard for stage in plan.stages}
+    return Deployed(
+        model=plan.model, revision=plan.revision, dtype=plan.dtype, shards=shards, kv_bits=plan.kv_bits
+    )
+
+
+def _kept(files: Sequence[tuple[str, int, float]]) -> Kept:
+    found: list[tuple[float, File]] = []
+    for name, size, used in files:
+        match = FILE.fullmatch(name)
+        if match and size >= 0 and int(match[2]) < int(match[3]):
+            found.append((used, File(match[1], int(match[2]), int(match[3]), size)))
+    found.sort()
+    return Kept(tuple(file for _, file in found), tuple(used for used, _ in found))
+
+
+def whole(there: Mapping[str, Kept], layers: int) -> tuple[dict[str, tuple[tuple[str, File], ...]], int]:
+    """Blocks of which the hosts have all ``layers`` together, the least recently used first: which file of
+    which host for which layers. And how many have less. Pure."""
+    used: dict[str, float] = {}
+    files: dict[str, list[tuple[str, File]]] = {}
+    for host, kept in there.items():
+        for when, file in zip(kept.used, kept.files, strict=True):
+            files.setdefault(file.block, []).append((host, file))
+            used[file.block] = max(when, used.get(file.block, 0.0))
+    found: dict[str, tuple[tuple[str, File], ...]] = {}
+    for block in sorted(files, key=lambda block: (used[block], block)):
+        if cover := _cover(files[block], layers):
+            found[block] = cover
+    return found, len(files) - len(found)
+
+
+def _cover(files: Sequence[tuple[str, File]], layers: int) -> tuple[tuple[str, File], ...]:
+    """The fewest of ``files`` with all layers, in their order; none where layers are missing."""
+    chosen: list[tuple[str, File]] = []
+    at = 0
+    while at < layers:
+        begun = [each for each in files if each[1].start <= at < each[1].end <= layers]
+        if not begun:
+            return ()
+        chosen.append(max(begun, key=lambda each: each[1].end))
+        at = chosen[-1][1].end
+    return tuple(chosen)
