@@ -60,7 +60,7 @@ async def import_archive(
     there = await look_at_all(hosts)
     known = _see_that_the_root_is_its_own(profile, there[profile.leader.name], manifest)
     shares = _shares(ring, manifest)
-    missing = {name: await _missing(hosts, name, share, manifest.root) for name, share in shares.items()}
+    missing = await _missing(hosts, shares, manifest.root)
     for name, share in missing.items():
         _see_that_there_is_room(name, there[name], share)
     total, done = sum(_size(share) for share in missing.values()), 0
@@ -98,14 +98,23 @@ def _shares(ring: Deployed, manifest: Manifest) -> dict[str, _Share]:
     }
 
 
-async def _missing(hosts: Hosts, name: str, share: _Share, root: str) -> _Share:
-    """What the host does not have already."""
-    (host,) = hosts.of([name])
-    text = "".join(f"{expected} {file.name}\n" for file, expected in share.items())
-    async with running(host, hosts.profile.name, "same", root) as remote:
-        await ask(remote, host, f"{text}\n".encode())
-        same = {*read(await Words(remote, host).line(), host).same}
-    return {file: expected for file, expected in share.items() if file.name not in same}
+async def _missing(hosts: Hosts, shares: Mapping[str, _Share], root: str) -> dict[str, _Share]:
+    """Of each host's files those that it does not have already, in rank order."""
+    found: dict[str, _Share] = {}
+
+    async def one(host: Host) -> None:
+        share = shares[host.options.name]
+        text = "".join(f"{expected} {file.name}\n" for file, expected in share.items())
+        async with running(host, hosts.profile.name, "same", root) as remote:
+            await ask(remote, host, f"{text}\n".encode())
+            words = Words(remote, host)
+            there = [read(await words.line(), host).same for _ in share]
+        found[host.options.name] = {
+            file: expected for (file, expected), same in zip(share.items(), there, strict=True) if not same
+        }
+
+    raise_first(await hosts.over(one, hosts.of([*shares])))
+    return {name: found[name] for name in shares}
 
 
 async def _send(host: Host, ring: str, archive: Archive, share: _Share, moved: Callable[[int], None]) -> None:

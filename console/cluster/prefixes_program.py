@@ -49,7 +49,7 @@ class Answer(Struct, frozen=True):
     bytes: int = 0
     gone: bool = False
     done: str = ""
-    same: tuple[str, ...] = ()
+    same: bool = False
     free: int = 0
     roots: dict[str, list[tuple[str, int, float]]] = {}
 

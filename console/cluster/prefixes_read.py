@@ -17,10 +17,12 @@ from ringcore.checkpoint.survey import Unreadable, parse_header
 from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.errors import ProfileError
 
-_MOST_MANIFEST = 512 << 20
+_MOST_MANIFEST = 128 << 20
 _HEX = re.compile(r"[0-9a-f]{32}")
+_LAYER = re.compile(r"[0-9]{1,5}")
 _SUM = re.compile(r"[0-9a-f]{64}")
 _TAIL = 1 << 20
+_UNREADABLE = (tarfile.TarError, OSError, ValueError, OverflowError)  # of a header that makes no sense
 
 
 class _Known(Struct):
@@ -45,7 +47,7 @@ class Archive:
         try:
             self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - `close`
             self.manifest = self._read_manifest()
-        except (tarfile.TarError, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damaged(str(error) or "it is no tar") from None
 
     @staticmethod
@@ -85,7 +87,7 @@ class Archive:
             tail = self._file.read(_TAIL)
             if len(tail) < 2 * tarfile.BLOCKSIZE or tail.strip(b"\0"):
                 raise self._damaged("its end is missing")
-        except (tarfile.TarError, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damaged(str(error)) from None
         return payload
 
@@ -129,7 +131,7 @@ class Archive:
             at = 0
             for part in block.parts:
                 well = (
-                    part.start <= at < part.end
+                    0 <= part.start <= at < part.end
                     and 0 < part.bytes <= MOST_BYTES
                     and _SUM.fullmatch(part.sha256)
                 )
@@ -162,7 +164,7 @@ class Archive:
         except (msgspec.MsgspecError, Unreadable):
             raise self._foreign(f"{file.name} is no safetensors file") from None
         layers = [tensor.name.partition(".")[0] for tensor in tensors]
-        if not all(layer.isdecimal() and file.start <= int(layer) < file.end for layer in layers):
+        if not all(_LAYER.fullmatch(layer) and file.start <= int(layer) < file.end for layer in layers):
             raise self._foreign(f"{file.name} holds other layers than its name says")
         if said.get("root") != self.manifest.root or said.get("block") != file.block:
             raise self._foreign(f"{file.name} says that it is another block")

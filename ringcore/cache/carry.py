@@ -10,8 +10,8 @@ why not.
 ``give`` reads names of files, one a line, to an empty line; answers each with ``{"name": ..., "bytes": ...}``
 and so many bytes, or with ``{"name": ..., "gone": true}``.
 
-``same`` reads lines ``SUM NAME`` to an empty line and answers ``{"same": [NAME, ...]}``: those that are there
-with that SHA-256 already.
+``same`` reads lines ``SUM NAME`` to an empty line and answers each with ``{"name": ..., "same": BOOL}``:
+whether the file is there with that SHA-256 already.
 
 ``take`` reads, again and again, a line ``{"name": ..., "bytes": ..., "sum": ...}`` and the bytes, and answers
 ``{"done": NAME}``; an empty line ends it. A file has its name only when all of it is on the disk.
@@ -83,13 +83,10 @@ def _content(path: Path) -> bytes | None:
 
 
 def same(root: Path, source: BinaryIO) -> None:
-    found = []
-    for line in _lines(source):
+    for line in list(_lines(source)):
         expected, _, name = line.partition(" ")
         data = _content(root / _checked(name))
-        if data is not None and hashlib.sha256(data).hexdigest() == expected:
-            found.append(name)
-    say({"same": found})
+        say({"name": name, "same": data is not None and hashlib.sha256(data).hexdigest() == expected})
 
 
 def take(root: Path, source: BinaryIO) -> None:

@@ -221,7 +221,12 @@ def test_what_is_kept_of_earlier_sequences_has_a_part_of_its_own_and_its_use_is_
     assert "▚▚" in drawn and used_of(sum(held(memory)) + 2 * GIB, 48 * GIB) in drawn
     told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
     assert told["kept"] == "12 blocks, 2.0 GiB; 3 hits reused 1,024 tokens, 5 blocks evicted"
-    assert "2.0 GiB kept" in told["used"]
+    assert "2.0 GiB kept" in told["used"] and "on disk" not in told
+    on_disk = structs.replace(used, disk_blocks=1200, disk_bytes=30 * GIB, damaged=1)
+    script.add(0, structs.replace(memory, prefix=on_disk))
+    shown = picture(script.records)
+    told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
+    assert told["on disk"] == "1,200 blocks, 30.0 GiB; 1 damaged file removed"
 
 
 def test_a_rank_that_is_short_of_memory_says_so_in_its_row() -> None:

@@ -116,7 +116,8 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
             good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
             lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
         if kept is not None and (kept.disk_blocks or kept.damaged):
-            damaged = f"; {kept.damaged:,} damaged files removed" if kept.damaged else ""
+            files = "file" if kept.damaged == 1 else "files"
+            damaged = f"; {kept.damaged:,} damaged {files} removed" if kept.damaged else ""
             lines.append(
                 ("on disk", f"{kept.disk_blocks:,} blocks, {format_bytes(kept.disk_bytes)}{damaged}")
             )
