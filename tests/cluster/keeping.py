@@ -27,10 +27,10 @@ NAMES = [bytes([number] * 16) for number in range(1, 7)]
 NOBODY = lambda _done, _total: None  # noqa: E731
 
 
-def tensors(block: int, start: int = 0, end: int = LAYERS) -> Tensors:
+def tensors(block: int, start: int = 0, end: int = LAYERS, width: int = 4) -> Tensors:
     """Of one block; bits of a layer are the same whoever has it."""
     return {
-        f"{layer}.0.{i}": np.random.default_rng([block, layer, i]).random((1, 2, 64, 4), np.float32)
+        f"{layer}.0.{i}": np.random.default_rng([block, layer, i]).random((1, 2, 64, width), np.float32)
         for layer in range(start, end)
         for i in (0, 1)
     }
@@ -75,12 +75,12 @@ class Keeping(SshConnector):
     def disk(self, name: str, root: bytes = ROOT) -> Disk:
         return Disk(self.run_folder(name) / "prefix", root, 100, 0)
 
-    def keeps(self, *blocks: int, root: bytes = ROOT) -> None:
+    def keeps(self, *blocks: int, root: bytes = ROOT, width: int = 4) -> None:
         """Each host its layers of ``blocks``."""
         for name, start, end in zip(self.names, self.splits, self.splits[1:], strict=False):
             disk = self.disk(name, root)
             for block in blocks:
-                disk.write(NAMES[block], start, end, tensors(block, start, end))
+                disk.write(NAMES[block], start, end, tensors(block, start, end, width))
 
     def files(self, name: str) -> dict[str, bytes]:
         """All that is below the folder for blocks."""
@@ -91,11 +91,11 @@ class Keeping(SshConnector):
             if path.is_file()
         }
 
-    def reads(self, name: str, block: int) -> bool:
+    def reads(self, name: str, block: int, width: int = 4) -> bool:
         """Whether a rank there would find its layers of the block as they were."""
         at = self.names.index(name)
         start, end = self.splits[at], self.splits[at + 1]
-        found, expected = self.disk(name).read(NAMES[block], start, end), tensors(block, start, end)
+        found, expected = self.disk(name).read(NAMES[block], start, end), tensors(block, start, end, width)
         return found is not None and all(np.array_equal(found[key], expected[key]) for key in expected)
 
     async def connect(self, options: HostOptions) -> Host:

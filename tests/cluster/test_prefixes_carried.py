@@ -19,6 +19,8 @@ from ringcore.spec.profile import CacheOptions
 from tests.cluster.keeping import NAMES, OTHER_ROOT, Keeping
 from tests.cluster.reach import until
 
+LARGE = 1024  # so wide that a block does not fit into what is on its way between two machines
+
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Keeping:
@@ -144,7 +146,7 @@ async def test_a_file_that_is_something_else_is_not_overwritten_an_archive_is(
 
 
 async def test_a_host_that_goes_away_leaves_no_file_and_is_named(ring: Keeping, file: Path) -> None:
-    ring.keeps(3, 4, 5)
+    ring.keeps(3, 4, 5, width=LARGE)
 
     def cut(_done: int, _total: int) -> None:
         ring.reached["h1"]._connection.abort()
@@ -312,7 +314,7 @@ def on_small_disk(ring: Keeping, name: str, disk: Path) -> Path:
 async def test_a_host_that_goes_away_in_between_is_named_and_keeps_only_whole_files(
     ring: Keeping, file: Path, tmp_path: Path
 ) -> None:
-    ring.keeps(3, 4, 5)
+    ring.keeps(3, 4, 5, width=LARGE)
     await ring.export(file)
     other = Keeping(tmp_path / "other")
 
@@ -324,9 +326,9 @@ async def test_a_host_that_goes_away_in_between_is_named_and_keeps_only_whole_fi
     assert caught.value.failure.exit_code == 3
     assert len(other.files("h1")) == 6
     await until(lambda: all(name.endswith(".safetensors") for name in other.files("h0")))
-    assert all(other.reads("h0", int(name[33:35]) - 1) for name in other.files("h0"))
+    assert len(other.files("h0")) < 6
     await other.take(file)
-    assert all(other.reads("h0", block) for block in range(6))
+    assert all(other.reads("h0", block, LARGE if block > 2 else 4) for block in range(6))
 
 
 async def test_what_is_broken_off_leaves_whole_files_only(ring: Keeping, file: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def started(*argv: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(argv)
 
 
+WITHOUT_CODE = f'#!/bin/sh\nexec {sys.executable} -I -S -m ringcore "$@"\n'.encode()
 HOMES = ["", "~/.mlxring", "~/it's a $(touch x) place"]
 
 
@@ -73,7 +74,7 @@ async def test_a_reap_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
     assert caught.value.failure.host == "h1"
 
 
-@pytest.mark.parametrize("script", [launcher_script(sys.executable, "/no/code"), b"#!/no/python\n"])
+@pytest.mark.parametrize("script", [b"#!/no/python\n", WITHOUT_CODE])
 async def test_a_ring_is_ended_although_what_it_was_started_from_is_gone(
     tmp_path: Path, script: bytes
 ) -> None:

@@ -42,7 +42,7 @@ def went_down(operator: Operator) -> None:
     assert operator.run("down").code == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_after_a_restart_after_clearing_and_after_an_import_the_answer_is_the_same(
     operator_with: Callable[..., Operator], tmp_path: Path
 ) -> None:
