@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 
-from ringcore.engine import logprobs, opening, prefix_steps
+from ringcore.engine import logprobs, opening
 from ringcore.engine.groups import Slots, regroup
+from ringcore.engine.kept import Kept
 from ringcore.engine.limits import Limits, refusal
 from ringcore.engine.pace import Pace
-from ringcore.engine.prefix import Chain, PrefixIndex
-from ringcore.engine.prefix_steps import Aside
 from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.sequence import Flight, Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
@@ -41,9 +40,7 @@ class Engine:
         self._limits = limits
         self._queue: deque[Submit] = deque()
         self._running: list[Sequence] = []  # in order of arrival
-        self._prefix = PrefixIndex(limits.prefix_blocks, limits.prefix_root, on_disk)
-        self._fetching: dict[int, Sequence] = {}  # by slot
-        self._asides: deque[Aside] = deque()  # before any other step, in this order
+        self._kept = Kept(limits, on_disk)
         self._to_drop: deque[Sequence] = deque()
         self._flights: deque[Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
@@ -62,7 +59,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Nothing queued, running or on its way."""
-        return not (self._queue or self._running or self._asides or self._to_drop or self._flights)
+        return not (self._queue or self._running or self._kept.asides or self._to_drop or self._flights)
 
     def submit(self, request: Submit) -> list[EngineToGateway]:
         """Queue the request, or say with the numbers why not."""
@@ -103,15 +100,11 @@ class Engine:
 
     def forget(self, blocks: int) -> int:
         """Have up to ``blocks`` of earlier sequences go on all ranks, least recently used first; how many."""
-        places = self._prefix.forget(blocks)
-        self._asides += prefix_steps.forgetting(places)
-        return len(places)
+        return self._kept.forget(blocks)
 
     def clear(self) -> None:
         """Nothing is kept of earlier sequences, in memory or in files, but what running ones use."""
-        self.forget(self._limits.prefix_blocks)
-        if self._limits.prefix_blocks:
-            self._asides.append(prefix_steps.CLEARING)
+        self._kept.clear()
 
     def shed(self, cause: str) -> list[EngineToGateway]:
         """End the youngest running request, whose client hears ``cause``."""
@@ -134,7 +127,7 @@ class Engine:
         """The next step to put on the ring, already counted as in flight; None when none may go now."""
         if len(self._flights) >= self._limits.in_flight:
             return None, []
-        if self._asides:
+        if self._kept.asides:
             return self._aside(), []
         if self._to_drop:
             sequence = self._to_drop.popleft()
@@ -173,7 +166,7 @@ class Engine:
                 if row.sample and sequence.ended is None:
                     messages += self._drawn(sequence, row.token, found)
         elif step.operation is Operation.FETCH:
-            self._fetched(step.rows[0])
+            self._kept.fetched(step.rows[0])
         elif step.operation is Operation.DROP:
             for sequence in flight.sequences:
                 self._free.append(sequence.slot)
@@ -242,32 +235,11 @@ class Engine:
 
     def _open(self) -> Step:
         request = self._queue.popleft()
-        sequence = Sequence(request, self._free.popleft(), self._prefix.begin(request.prompt))
+        sequence = Sequence(request, self._free.popleft(), self._kept.chain(request.prompt))
         self._running.append(sequence)
-        self._begin(sequence)
+        self._kept.begin(sequence)
         payload = opening.encode(opening.make_opening(request))
         return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
-
-    def _begin(self, sequence: Sequence) -> None:
-        """With the blocks that are held, once those that lie on disk have come."""
-        claim = self._prefix.fetch(sequence.chain, prefix_steps.FETCH_BLOCKS)
-        if claim.places:
-            sequence.fetching = claim
-            self._fetching[sequence.slot] = sequence
-            self._asides.append(prefix_steps.fetching(sequence.slot, claim))
-            return
-        sequence.cached = sequence.fed = sequence.chain.tokens
-        self._asides += prefix_steps.loading(sequence.slot, sequence.chain.places)
-
-    def _fetched(self, row: Row) -> None:
-        sequence = self._fetching.pop(row.slot)
-        claim, sequence.fetching = sequence.fetching, None
-        assert claim is not None
-        # The blocks are good even when nobody waits for them any more.
-        chain = Chain() if sequence.ended else sequence.chain
-        self._asides += prefix_steps.forgetting(self._prefix.arrived(chain, claim, max(0, row.token)))
-        if not sequence.ended:
-            self._begin(sequence)  # more may lie on disk
 
     def _may_open(self) -> bool:
         """The next request's OPEN fits on the wrap link beside what is in flight."""
@@ -281,16 +253,11 @@ class Engine:
         return not used or used + _worth(payload_bytes) <= self._limits.bounds.max_prompt_tokens
 
     def _aside(self) -> Step | None:
-        aside = self._asides[0]
+        aside = self._kept.asides[0]
         if not self._fits(len(aside.payload)):
             return None
-        self._asides.popleft()
+        self._kept.asides.popleft()
         return self._put(aside.operation, None, (), aside.rows, payload=aside.payload)
-
-    def _keep(self, sequence: Sequence) -> None:
-        """Store what of the sequence is computed and not held yet."""
-        claim = self._prefix.extend(sequence.chain, sequence.known)
-        self._asides += prefix_steps.storing(sequence.slot, claim)
 
     def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
         by_slot = {sequence.slot: sequence for sequence in self._running}
@@ -323,7 +290,7 @@ class Engine:
         step = self._put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
         sequence.waited = step.number
         if sample:
-            self._keep(sequence)
+            self._kept.store(sequence)
         if position > sequence.cached:
             return step, []
         return step, [Started(id=sequence.request.id, cached_tokens=sequence.cached)]
@@ -348,8 +315,7 @@ class Engine:
         is answered later."""
         sequence.ended = reason
         self._running.remove(sequence)
-        self._keep(sequence)
-        self._prefix.end(sequence.chain)
+        self._kept.end(sequence)
         self._to_drop.append(sequence)
         if reason == "cancelled":
             return []
