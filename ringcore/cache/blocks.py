@@ -1,4 +1,4 @@
-"""Blocks of earlier sequences: the keys and values of one stage's layers for a few tokens each, by place.
+"""Blocks of earlier sequences: what one stage's layers keep of a few tokens each, by place.
 
 What goes into which place and comes out again is said by steps. Knows no hashes, links or models.
 """
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
-from ringcore.cache import kinds
-from ringcore.cache.kinds import Part
+from ringcore.cache import kinds, parts, sequence
+from ringcore.cache.parts import Part
 from ringcore.cache.sequence import SequenceCache
 from ringcore.spec.errors import RingError
 from ringcore.spec.events import PrefixUsed
@@ -55,7 +55,7 @@ class Blocks:
         made: list[mx.array] = []
         for number, place in enumerate(places):
             at = start + number * tokens
-            block = tuple(kinds.cut(leaf, at, at + tokens, row) for leaf in leaves)
+            block = tuple(parts.cut(leaf, at, at + tokens, row) for leaf in leaves)
             self.put(place, block)
             made += [array for part in block for array in part]
         mx.async_eval(made)
@@ -70,14 +70,16 @@ class Blocks:
         self._held[place] = block
         self._bytes += _nbytes(block)
 
-    def load(self, cache: SequenceCache, places: Sequence[int]) -> None:
-        """Let ``cache`` go on with the blocks in ``places``; lazy. Raises `RingError` for an empty place."""
+    def load(self, cache: SequenceCache, places: Sequence[int], start: int, tokens: int) -> None:
+        """Let ``cache``, which has ``start`` tokens, go on with the blocks in ``places``, of ``tokens``
+        together; lazy. Raises `RingError` for an empty place."""
         missing = [place for place in places if place not in self._held]
         if missing:
             raise RingError(f"no block is held in place {missing[0]}", "start the ring again")
         blocks = [self._held[place] for place in places]
-        for leaf, *parts in zip(kinds.leaves(cache), *blocks, strict=True):
-            kinds.join(leaf, parts)
+        for leaf, *own in zip(kinds.leaves(cache), *blocks, strict=True):
+            parts.join(leaf, own, tokens)
+        sequence.note_offset(cache, start + tokens)
 
     def reused(self, tokens: int, *, begins: bool) -> None:
         """A sequence has so many tokens of blocks, and ``begins`` with them."""

@@ -1,25 +1,59 @@
 """What each of mlx-lm's cache classes can do, known by its class and not found out by trying.
 
-A cache is cut into *leaves*: the caches of a `CacheList` one by one, any other as it is. Knows the insides
-of those classes, and no layers or models.
+A cache is cut into *leaves*: the caches of a `CacheList` one by one, any other as it is. A leaf holds its
+sequence in one of three ways: every token, the tokens of a window, or a state of all tokens at once. Knows
+the insides of those classes, and no layers or models.
 """
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import BatchKVCache, CacheList, ConcatenateKVCache, KVCache, QuantizedKVCache
+from mlx_lm.models.cache import (
+    ArraysCache,
+    BatchKVCache,
+    BatchRotatingKVCache,
+    CacheList,
+    ChunkedKVCache,
+    ConcatenateKVCache,
+    KVCache,
+    QuantizedKVCache,
+    RotatingKVCache,
+)
 
 from ringcore.spec.errors import RingError
 
-Part = tuple[
-    mx.array, ...
-]  # of one leaf: arrays with tokens along `_TOKENS`; none where a leaf is never used
-_TOKENS = 2
-# Keys and values of any tokens can be taken out and put together again. Of a rotating cache older tokens are
-# gone, an SSM's state is of all tokens at once.
-_SLICED = (KVCache, ConcatenateKVCache, QuantizedKVCache, BatchKVCache)
-_GROWS_BY_STEPS = (KVCache, QuantizedKVCache)
+Arrays = tuple[mx.array, ...]  # of keys and values, tokens along `TOKENS`
+TOKENS = 2
+
+
+class Holds(Enum):
+    """What a leaf holds of a sequence."""
+
+    TOKENS = "every token"
+    WINDOW = "the last tokens"
+    STATE = "a state"
+
+
+class NotPossible(RingError):
+    """What was asked of a cache is nothing that its class can do."""
+
+    def __init__(self, leaf: Any, what: str) -> None:
+        remedy = 'write memory = "0 MiB" under [cache] in the profile and deploy again'
+        super().__init__(f"a {name_of(leaf)} cannot {what}", remedy)
+
+
+_HOLDS = {
+    KVCache: Holds.TOKENS,
+    ConcatenateKVCache: Holds.TOKENS,
+    QuantizedKVCache: Holds.TOKENS,
+    BatchKVCache: Holds.TOKENS,
+    RotatingKVCache: Holds.WINDOW,
+    BatchRotatingKVCache: Holds.WINDOW,
+    ChunkedKVCache: Holds.WINDOW,
+    ArraysCache: Holds.STATE,
+}
 
 
 def leaves(cache: Sequence[Any]) -> Iterator[Any]:
@@ -31,71 +65,72 @@ def leaves(cache: Sequence[Any]) -> Iterator[Any]:
             yield entry
 
 
-def whole_only(cache: Sequence[Any]) -> list[str]:
-    """Names of the classes in ``cache`` of which no run of tokens can be taken out; [] when of all it can."""
-    return sorted({type(leaf).__name__ for leaf in leaves(cache) if type(leaf) not in _SLICED})
+def name_of(leaf: Any) -> str:
+    """Its class, as an operator may read it."""
+    return type(leaf).__name__ + (" that keeps its first tokens" if getattr(leaf, "keep", 0) else "")
 
 
-def cut(leaf: Any, start: int, end: int, row: int = 0) -> Part:
-    """A copy of tokens ``start`` to ``end`` of the sequence in ``row``, which keeps no larger buffer alive;
-    lazy. Raises `RingError` when the leaf does not hold them."""
-    if leaf.empty():
-        return ()
-    _check(leaf)
-    left, held = 0, leaf.offset
-    if type(leaf) is BatchKVCache:
-        padding: list[int] = leaf.left_padding.tolist()  # pyright: ignore[reportAssignmentType]
-        left = padding[row]
-        held = leaf._idx - left  # pyright: ignore[reportPrivateUsage]
-    if end > held:
-        raise RingError(
-            f"tokens {start}..{end} of a cache of {held} were to be stored", "start the ring again"
-        )
-    return tuple(_copy(array[row : row + 1], left + start, left + end) for array in _arrays(leaf))
+def holds(leaf: Any) -> Holds | None:
+    """None for a class that is not known, and for windows that keep the first tokens too."""
+    return None if getattr(leaf, "keep", 0) else _HOLDS.get(type(leaf))
 
 
-def join(leaf: Any, parts: Sequence[Part]) -> None:
-    """Let ``leaf`` go on with ``parts`` behind what it holds, and room for more; lazy."""
-    parts = [part for part in parts if part]
-    if not parts:
-        return
-    _check(leaf)
-    held = 0 if leaf.empty() else int(leaf.offset)
-    if held:
-        parts = [tuple(array[:, :, :held] for array in _arrays(leaf)), *parts]
-    tokens = sum(part[0].shape[_TOKENS] for part in parts)
-    if type(leaf) in _GROWS_BY_STEPS:
-        room = leaf.step - tokens % leaf.step
-        parts = [*parts, tuple(_room(array, room) for array in parts[0])]
-    joined = [mx.concatenate(list(arrays), axis=_TOKENS) for arrays in zip(*parts, strict=True)]
-    if type(leaf) is QuantizedKVCache:
-        half = len(joined) // 2
-        leaf.keys, leaf.values = tuple(joined[:half]), tuple(joined[half:])
+def unknown(cache: Sequence[Any]) -> list[str]:
+    """Names of the leaves' classes of which nothing is known, so that nothing can be kept; [] when of all."""
+    return sorted({name_of(leaf) for leaf in leaves(cache) if holds(leaf) is None})
+
+
+def window(leaf: Any) -> int:
+    """Tokens that a leaf of a window needs to go on."""
+    return leaf.chunk_size if type(leaf) is ChunkedKVCache else leaf.max_size
+
+
+def offset(leaf: Any, row: int = 0) -> int | None:
+    """Tokens that the sequence in ``row`` has; None where the leaf does not know."""
+    known: Any = getattr(leaf, "offset", None)
+    return known[row].item() if isinstance(known, mx.array) else known  # pyright: ignore[reportReturnType]
+
+
+def in_order(leaf: Any, row: int = 0) -> Arrays:
+    """Views of the keys and values of the sequence in ``row`` of a leaf that is not empty, oldest token
+    first: the last ones of its tokens, nothing behind the newest. Raises `NotPossible` for states."""
+    kind: type[Any] = type(leaf)
+    if kind is QuantizedKVCache:
+        return tuple(array[:, :, : leaf.offset] for array in (*leaf.keys, *leaf.values))
+    if kind in (KVCache, ConcatenateKVCache):
+        return leaf.keys[:, :, : leaf.offset], leaf.values[:, :, : leaf.offset]
+    if kind is ChunkedKVCache:
+        return leaf.keys_and_values()
+    if kind is RotatingKVCache:
+        return leaf._temporal_order(leaf.keys), leaf._temporal_order(leaf.values)
+    if kind in (BatchKVCache, BatchRotatingKVCache):
+        return _row_in_order(leaf, row)
+    raise NotPossible(leaf, "give keys and values of its tokens")
+
+
+def _row_in_order(leaf: Any, row: int) -> Arrays:
+    padding: list[int] = leaf.left_padding.tolist()
+    arrays, end = [leaf.keys[row : row + 1], leaf.values[row : row + 1]], leaf._idx
+    if getattr(leaf, "rotated", False):
+        arrays, end = [mx.roll(array, -end, TOKENS) for array in arrays], arrays[0].shape[TOKENS]
+    return tuple(array[:, :, max(0, padding[row]) : end] for array in arrays)
+
+
+def put(leaf: Any, arrays: Arrays, offset: int) -> None:
+    """Let ``leaf`` go on at ``offset`` with ``arrays`` (as `in_order` gives them) and room behind them."""
+    kind: type[Any] = type(leaf)
+    if kind is QuantizedKVCache:
+        half = len(arrays) // 2
+        leaf.keys, leaf.values = tuple(arrays[:half]), tuple(arrays[half:])
     else:
-        leaf.keys, leaf.values = joined
-    leaf.offset = tokens
+        leaf.keys, leaf.values = arrays
+    leaf.offset = offset
+    if kind is RotatingKVCache:
+        leaf._idx = arrays[0].shape[TOKENS]
+    if kind is ChunkedKVCache:
+        leaf.start_position = offset - arrays[0].shape[TOKENS]
 
 
-def _arrays(leaf: Any) -> Part:
-    keys, values = leaf.keys, leaf.values
-    return (*keys, *values) if type(leaf) is QuantizedKVCache else (keys, values)
-
-
-def _copy(array: mx.array, start: int, end: int) -> mx.array:
-    # Of two pieces: a single slice may be a view, and keep the whole buffer from being changed in place.
-    middle = (start + end) // 2
-    return mx.concatenate([array[:, :, start:middle], array[:, :, middle:end]], axis=_TOKENS)
-
-
-def _room(like: mx.array, tokens: int) -> mx.array:
-    shape = list(like.shape)
-    shape[_TOKENS] = tokens
-    return mx.zeros(shape, like.dtype)
-
-
-def _check(leaf: Any) -> None:
-    if type(leaf) not in _SLICED:
-        raise RingError(
-            f"no tokens can be taken out of a {type(leaf).__name__}",
-            'write memory = "0 MiB" under [cache] in the profile and deploy again',
-        )
+def grows_by(leaf: Any) -> int:
+    """Tokens by which a leaf of every token grows; 0: by each."""
+    return leaf.step if type(leaf) in (KVCache, QuantizedKVCache) else 0

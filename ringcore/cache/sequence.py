@@ -10,6 +10,8 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from ringcore.cache import kinds
+
 SequenceCache = list[Any]
 
 
@@ -28,3 +30,24 @@ def states(cache: Sequence[Any]) -> list[mx.array]:
     """The arrays of layers that keep a state of fixed size instead of every token."""
     entries = [each for entry in cache for each in getattr(entry, "caches", (entry,))]
     return arrays([each for each in entries if not hasattr(each, "update_and_fetch") and not each.empty()])
+
+
+def offset(cache: Sequence[Any]) -> Any:
+    """Tokens that ``cache`` has taken in: a count, or an array (B,) where sequences are merged; None when
+    no entry knows."""
+    filled = [leaf for leaf in kinds.leaves(cache) if not leaf.empty()]
+    known = (leaf.offset for leaf in filled if hasattr(leaf, "offset"))
+    return next(known, None if filled else 0)
+
+
+def note_offset(cache: Sequence[Any], tokens: int) -> None:
+    """Write on caches that know no offset that they have ``tokens``, when no other of ``cache`` knows."""
+    if any(knows_offset(entry) for entry in cache):
+        return
+    for leaf in kinds.leaves(cache):
+        leaf.offset = tokens
+
+
+def knows_offset(entry: Any) -> bool:
+    """Whether the class of ``entry`` counts its tokens."""
+    return any(hasattr(type(leaf), "update_and_fetch") for leaf in kinds.leaves([entry]))

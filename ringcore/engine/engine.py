@@ -40,7 +40,7 @@ class Engine:
         self._limits = limits
         self._queue: deque[Submit] = deque()
         self._running: list[Sequence] = []  # in order of arrival
-        self._kept = Kept(limits, on_disk)
+        self._kept = Kept(limits.prefix, on_disk)
         self._to_drop: deque[Sequence] = deque()
         self._flights: deque[Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
@@ -199,7 +199,12 @@ class Engine:
             prompts=()
             if self._paused or (self._held and answering)
             else tuple(
-                Prompt(sequence.slot, sequence.prompt_left, len(sequence.request.prompt) - sequence.cached)
+                Prompt(
+                    sequence.slot,
+                    sequence.prompt_left,
+                    len(sequence.request.prompt) - sequence.cached,
+                    self._kept.until(sequence),
+                )
                 for sequence in self._running
                 if sequence.prompt_left
             ),
@@ -212,12 +217,14 @@ class Engine:
         )
 
     def _group(self, members: Items[Sequence]) -> Group:
-        lookahead = self._limits.bounds.lookahead
         return Group(
             tuple(sequence.slot for sequence in members),
-            all(sequence.decodes_in_flight < lookahead for sequence in members),
+            all(sequence.decodes_in_flight < self._lookahead(sequence) for sequence in members),
             min(sequence.waited for sequence in members),
         )
+
+    def _lookahead(self, sequence: Sequence) -> int:
+        return 1 if self._kept.must_be_known(sequence) else self._limits.bounds.lookahead
 
     def _put(
         self,
@@ -279,6 +286,7 @@ class Engine:
         step = self._put(Operation.RUN, "decode", sequences, tuple(rows))
         for sequence in sequences:
             sequence.waited = step.number
+            self._kept.issued(sequence, 1)
         return step
 
     def _prefill(self, sequence: Sequence, count: int) -> tuple[Step, list[EngineToGateway]]:
@@ -289,8 +297,7 @@ class Engine:
         sequence.fed += count
         step = self._put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
         sequence.waited = step.number
-        if sample:
-            self._kept.store(sequence)
+        self._kept.issued(sequence, count)
         if position > sequence.cached:
             return step, []
         return step, [Started(id=sequence.request.id, cached_tokens=sequence.cached)]

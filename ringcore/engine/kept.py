@@ -1,4 +1,4 @@
-"""What is kept of earlier sequences: which blocks a sequence begins with and leaves behind, and the steps for it.
+"""What is kept of earlier sequences: the blocks that a sequence begins with and leaves, and the steps for it.
 
 Joins the index with running sequences. Knows no messages, and not what else is on the ring.
 """
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ringcore.engine import prefix_steps
-from ringcore.engine.limits import Limits
+from ringcore.engine.limits import Keeping
 from ringcore.engine.prefix import Chain, PrefixIndex
 from ringcore.engine.prefix_steps import Aside
 from ringcore.engine.sequence import Sequence
@@ -18,9 +18,9 @@ class Kept:
     """``asides``: steps that are due, in this order, before any other. ``on_disk``: whether the leader's host
     has a block in a file."""
 
-    def __init__(self, limits: Limits, on_disk: Callable[[bytes], bool]) -> None:
-        self._places = limits.prefix_blocks
-        self._index = PrefixIndex(limits.prefix_blocks, limits.prefix_root, on_disk)
+    def __init__(self, keeping: Keeping, on_disk: Callable[[bytes], bool]) -> None:
+        self._keeping = keeping
+        self._index = PrefixIndex(keeping.blocks, keeping.block_tokens, keeping.root, on_disk)
         self._fetching: dict[int, Sequence] = {}  # by slot
         self.asides: deque[Aside] = deque()
 
@@ -36,8 +36,9 @@ class Kept:
             self._fetching[sequence.slot] = sequence
             self.asides.append(prefix_steps.fetching(sequence.slot, claim))
             return
-        sequence.cached = sequence.fed = sequence.chain.tokens
-        self.asides += prefix_steps.loading(sequence.slot, sequence.chain.places)
+        places, block_tokens = sequence.chain.places, self._keeping.block_tokens
+        sequence.cached = sequence.fed = block_tokens * len(places)
+        self.asides += prefix_steps.loading(sequence.slot, places, block_tokens)
 
     def fetched(self, row: Row) -> None:
         """A FETCH has come round with as many blocks as the row says."""
@@ -50,15 +51,38 @@ class Kept:
         if not sequence.ended:
             self.begin(sequence)  # more may lie on disk
 
-    def store(self, sequence: Sequence) -> None:
-        """Store what of the sequence is computed and not held yet."""
-        claim = self._index.extend(sequence.chain, sequence.known)
-        self.asides += prefix_steps.storing(sequence.slot, claim)
+    def until(self, sequence: Sequence) -> int:
+        """Tokens to the next end of a block that no chunk may go across; 0: any may."""
+        if not (self._keeping.blocks and self._keeping.at_ends):
+            return 0
+        return self._keeping.block_tokens - sequence.fed % self._keeping.block_tokens
+
+    def must_be_known(self, sequence: Sequence) -> bool:
+        """Whether the next token must be known before it goes on the ring: it completes a block that is
+        stored at once, under a name that its tokens make."""
+        keeping = self._keeping
+        return bool(keeping.blocks) and keeping.at_once and (sequence.fed + 1) % keeping.block_tokens == 0
+
+    def issued(self, sequence: Sequence, count: int) -> None:
+        """The newest step on the ring takes the sequence ``count`` tokens further."""
+        before, prompt = sequence.fed - count, len(sequence.request.prompt)
+        if self._keeping.at_once:
+            if before // self._keeping.block_tokens < sequence.fed // self._keeping.block_tokens:
+                self._store(sequence, since=before // self._keeping.block_tokens)
+        elif before < prompt <= sequence.fed:
+            self._store(sequence)
 
     def end(self, sequence: Sequence) -> None:
         """It is over; what it computed stays until others need the room."""
-        self.store(sequence)
+        if not self._keeping.at_once:
+            self._store(sequence)
         self._index.end(sequence.chain)
+
+    def _store(self, sequence: Sequence, since: int = 0) -> None:
+        """What of the sequence is computed and not held yet, from block ``since`` on."""
+        tokens = sequence.known
+        claim = self._index.extend(sequence.chain, tokens, min(sequence.fed, len(tokens)), since=since)
+        self.asides += prefix_steps.storing(sequence.slot, claim, self._keeping.block_tokens)
 
     def forget(self, blocks: int) -> int:
         """Have up to ``blocks`` go on all ranks, least recently used first; how many."""
@@ -68,6 +92,6 @@ class Kept:
 
     def clear(self) -> None:
         """Nothing stays, in memory or in files, but what running sequences use."""
-        self.forget(self._places)
-        if self._places:
+        self.forget(self._keeping.blocks)
+        if self._keeping.blocks:
             self.asides.append(prefix_steps.CLEARING)

@@ -9,18 +9,33 @@ from ringcore.spec.engine import Submit
 MAX_QUEUE = 64
 
 
+class Keeping(Struct, frozen=True, kw_only=True):
+    """Of sequences that are over at most ``blocks`` of ``block_tokens`` are kept, whose names hang on
+    ``root`` (`ringcore.engine.prefix`).
+
+    ``at_once``: caches forget older tokens, so a block is stored by the step behind the one that completes
+    it; else with the prompt's last chunk, and at the end. ``at_ends``: caches hold a state, which is a
+    block's only at its very end, so no chunk of a prompt goes across one.
+    """
+
+    blocks: int = 0
+    block_tokens: int = 64
+    root: bytes = b""
+    at_once: bool = False
+    at_ends: bool = False
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """``context`` in tokens, prompt and answer together. ``in_flight``: steps of any kind that may be on
-    the ring at once. ``queue``: requests that may wait for a slot. ``prefix_blocks``: blocks that the prefix
-    cache may hold, ``prefix_root`` what their names hang on (`ringcore.engine.prefix`)."""
+    the ring at once. ``queue``: requests that may wait for a slot. ``prefix``: what is kept of
+    sequences that are over."""
 
     context: int
     vocab_size: int
     bounds: Bounds
     in_flight: int
     queue: int = MAX_QUEUE
-    prefix_blocks: int = 0
-    prefix_root: bytes = b""
+    prefix: Keeping = Keeping()
 
 
 def refusal(request: Submit, limits: Limits) -> str:

@@ -1,6 +1,6 @@
 """Which beginnings of earlier sequences the ring holds, by blocks of tokens: the leader's index. Pure.
 
-A block is `BLOCK_TOKENS` tokens with all that came before them: its name is a hash over the name of the
+A block is so many tokens with all that came before them: its name is a hash over the name of the
 block before it and its own tokens, and the first of a chain hangs on a root that says which model's they
 are. Every held block has a *place*, a number under which each rank keeps the KV of its own layers. The
 index says what goes where; steps carry it around the ring in order, so all ranks hold the same blocks.
@@ -18,7 +18,6 @@ from itertools import islice, takewhile
 
 from msgspec import Struct
 
-BLOCK_TOKENS = 64
 NAME_BYTES = 16
 
 
@@ -29,11 +28,6 @@ class Chain:
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.places: list[int] = []
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the held blocks."""
-        return BLOCK_TOKENS * len(self.places)
 
 
 class Claim(Struct, frozen=True):
@@ -50,12 +44,17 @@ def root_name(*facts: str) -> bytes:
 
 
 class PrefixIndex:
-    """``places``: how many blocks there may be; with 0 nothing is ever found or stored. ``on_disk``:
-    whether the leader's host has a block in a file."""
+    """``places``: how many blocks of ``block_tokens`` there may be; with 0 nothing is ever found or stored.
+    ``on_disk``: whether the leader's host has a block in a file."""
 
     def __init__(
-        self, places: int, root: bytes = b"", on_disk: Callable[[bytes], bool] = lambda _name: False
+        self,
+        places: int,
+        block_tokens: int,
+        root: bytes = b"",
+        on_disk: Callable[[bytes], bool] = lambda _name: False,
     ) -> None:
+        self._block_tokens = block_tokens
         self._on_disk = on_disk
         self._absent: set[bytes] = set()  # which some rank could not read
         self._root = root
@@ -74,21 +73,24 @@ class PrefixIndex:
         chain = Chain()
         if not self.places:
             return chain
-        self._name(chain, prompt, (len(prompt) - 1) // BLOCK_TOKENS)
+        self._name(chain, prompt, (len(prompt) - 1) // self._block_tokens)
         self._keep_held(chain, len(chain.names))
         self._use(chain)
         return chain
 
-    def extend(self, chain: Chain, tokens: Sequence[int]) -> Claim:
-        """Places for the complete blocks of ``tokens``, which begin with those of ``chain``; what is not held
-        yet must be stored in them. Blocks that no chain has make room, least recently used first; where
-        too few do, the last blocks get no place."""
+    def extend(self, chain: Chain, tokens: Sequence[int], count: int, *, since: int = 0) -> Claim:
+        """Places for the complete blocks of the first ``count`` of ``tokens``, which begin with those of
+        ``chain``; what is not held yet must be stored in them. Blocks that no chain has make room, least
+        recently used first; where too few do, the last blocks get no place. Blocks before ``since`` cannot
+        be stored any more: where one of them is not held, there is no place for those behind it."""
         if not self.places:
             return Claim()
-        complete = len(tokens) // BLOCK_TOKENS
+        complete = count // self._block_tokens
         self._name(chain, tokens, complete)
         self._keep_held(chain, complete)
         first = len(chain.places)
+        if first < since:
+            return Claim()
         names = chain.names[first:complete]  # of a prompt that is not all read yet there are names of more
         # Held without the block before it (that one went while this one came from disk): stored anew.
         self._free.extendleft(self._held.pop(name) for name in names if name in self._held)
@@ -140,8 +142,8 @@ class PrefixIndex:
     def _name(self, chain: Chain, tokens: Sequence[int], blocks: int) -> None:
         for number in range(len(chain.names), blocks):
             before = chain.names[-1] if chain.names else self._root
-            own = tokens[BLOCK_TOKENS * number : BLOCK_TOKENS * (number + 1)]
-            packed = struct.pack(f"<{BLOCK_TOKENS}i", *own)
+            own = tokens[self._block_tokens * number : self._block_tokens * (number + 1)]
+            packed = struct.pack(f"<{self._block_tokens}i", *own)
             chain.names.append(hashlib.blake2b(before + packed, digest_size=NAME_BYTES).digest())
 
     def _keep_held(self, chain: Chain, most: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from ringcore.engine.prefix import BLOCK_TOKENS, NAME_BYTES, Claim
+from ringcore.engine.prefix import NAME_BYTES, Claim
 from ringcore.engine.step import Operation, Row
 
 MAX_BLOCKS = 256
@@ -28,12 +28,12 @@ class Aside(Struct, frozen=True):
 CLEARING = Aside(Operation.FORGET, (), b"")  # of no place: files go
 
 
-def storing(slot: int, claim: Claim) -> Iterator[Aside]:
+def storing(slot: int, claim: Claim, block_tokens: int) -> Iterator[Aside]:
     """Steps that store blocks of the sequence in ``slot``."""
     for at in range(0, len(claim.places), MAX_BLOCKS):
         places, names = claim.places[at : at + MAX_BLOCKS], claim.names[at : at + MAX_BLOCKS]
         payload = b"".join(_STORED.pack(*entry) for entry in zip(places, names, strict=True))
-        yield Aside(Operation.STORE, (_row(slot, claim.first + at, len(places)),), payload)
+        yield Aside(Operation.STORE, (_row(slot, claim.first + at, len(places), block_tokens),), payload)
 
 
 def fetching(slot: int, claim: Claim) -> Aside:
@@ -42,11 +42,11 @@ def fetching(slot: int, claim: Claim) -> Aside:
     return Aside(Operation.FETCH, (Row(slot, token=len(claim.places)),), payload)
 
 
-def loading(slot: int, places: Sequence[int]) -> Iterator[Aside]:
+def loading(slot: int, places: Sequence[int], block_tokens: int) -> Iterator[Aside]:
     """Steps that begin the sequence in ``slot`` with the blocks in ``places``."""
     for at in range(0, len(places), MAX_BLOCKS):
         some = places[at : at + MAX_BLOCKS]
-        yield Aside(Operation.LOAD, (_row(slot, at, len(some)),), _places(some))
+        yield Aside(Operation.LOAD, (_row(slot, at, len(some), block_tokens),), _places(some))
 
 
 def forgetting(places: Sequence[int]) -> Iterator[Aside]:
@@ -69,5 +69,5 @@ def _places(some: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(some)}i", *some)
 
 
-def _row(slot: int, first: int, count: int) -> Row:
-    return Row(slot, BLOCK_TOKENS * count, BLOCK_TOKENS * first)
+def _row(slot: int, first: int, count: int, block_tokens: int) -> Row:
+    return Row(slot, block_tokens * count, block_tokens * first)

@@ -13,7 +13,8 @@ Rules, in this order:
 4. while answers run, a chunk has at most ``answering_chunk`` tokens (`ringcore.engine.pace`), and after
    a chunk every group decodes once before the next, unless a stage would have nothing to do. So a long
    prompt slows running answers by a bounded factor and never stops them, nor they it;
-5. the tokens of all prefill chunks in flight, and what OPEN steps carry, stay under
+5. a chunk ends where a block of a sequence's tokens does, in models whose caches ask for that;
+6. the tokens of all prefill chunks in flight, and what OPEN steps carry, stay under
    ``max_prompt_tokens`` (the bound that the wrap link needs, see `ringcore.rank.link`).
 
 Knows nothing of requests' texts, of links or of arrays.
@@ -28,11 +29,13 @@ _PARTS = 4  # chunks a stage: a pipe of N stages is idle for N - 1 of the chunks
 
 
 class Prompt(Struct, frozen=True):
-    """A sequence whose prompt of ``total`` tokens has ``left`` that are not issued yet."""
+    """A sequence whose prompt of ``total`` tokens has ``left`` that are not issued yet. No chunk may go
+    across the end of the next ``until`` tokens; 0: any may be."""
 
     slot: int
     left: int
     total: int
+    until: int = 0
 
 
 class Group(Struct, frozen=True):
@@ -126,7 +129,7 @@ def _prefill(now: Situation, bounds: Bounds) -> Choice | None:
     oldest = now.prompts[0]
     if now.prefill_in_flight >= (bounds.stages if now.groups else chunks_in_flight(bounds.stages)):
         return None
-    count = min(oldest.left, _chunk(oldest.total, bounds), bounds.max_prompt_tokens)
+    count = min(oldest.left, _chunk(oldest, bounds), bounds.max_prompt_tokens)
     if now.groups:
         count = min(count, bounds.step_tokens or max(1, now.answering_chunk))
     if now.prompt_tokens_in_flight and now.prompt_tokens_in_flight + count > bounds.max_prompt_tokens:
@@ -134,8 +137,12 @@ def _prefill(now: Situation, bounds: Bounds) -> Choice | None:
     return Choice("prefill", (oldest.slot,), count)
 
 
-def _chunk(total: int, bounds: Bounds) -> int:
-    """Tokens of a chunk of a prompt of ``total`` tokens when nobody waits."""
-    if bounds.stages == 1:
-        return bounds.chunk
-    return min(bounds.chunk, max(bounds.least_chunk, -(-total // (_PARTS * bounds.stages))))
+def _chunk(prompt: Prompt, bounds: Bounds) -> int:
+    """Tokens of a chunk when nobody waits."""
+    chunk = bounds.chunk
+    if bounds.stages > 1:
+        chunk = min(chunk, max(bounds.least_chunk, -(-prompt.total // (_PARTS * bounds.stages))))
+    if not prompt.until:
+        return chunk
+    parts = -(-prompt.until // chunk)  # equal ones: a short rest would cost as much as they do
+    return -(-prompt.until // parts)

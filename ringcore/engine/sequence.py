@@ -33,8 +33,10 @@ class Sequence:
 
     @property
     def known(self) -> list[int]:
-        """The tokens that every stage has, or will have when the steps in flight have passed."""
-        return [*self.request.prompt, *self.drawn][: self.fed]
+        """All tokens that are known; of these every stage has the first ``fed``, or will have them when the
+        steps in flight have passed."""
+        prompt = self.request.prompt
+        return prompt if self.fed <= len(prompt) else [*prompt, *self.drawn]
 
     @property
     def answering(self) -> bool:

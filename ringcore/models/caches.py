@@ -10,7 +10,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from ringcore.cache import kinds
+from ringcore.cache import kinds, sequence
+from ringcore.cache.kinds import Holds
 from ringcore.spec.errors import RingError
 from ringcore.spec.shard import Shard
 
@@ -52,7 +53,12 @@ class Caches:
     @property
     def uncut(self) -> tuple[str, ...]:
         """Classes among the whole model's caches, not only the stage's, that cannot be cut into blocks."""
-        return tuple(kinds.whole_only(self._whole))
+        return tuple(kinds.unknown(self._whole))
+
+    @property
+    def holds(self) -> frozenset[Holds | None]:
+        """In which ways the whole model's caches hold a sequence."""
+        return frozenset(kinds.holds(leaf) for leaf in kinds.leaves(self._whole))
 
     def seen_by_the_model(self, cache: Sequence[Any]) -> list[Any]:
         """One entry for each cache of the model, from the stage's own ``cache``.
@@ -60,7 +66,7 @@ class Caches:
         Raises `RingError` when the model's layers need a position that is lost: caches of states forget
         it when they are merged.
         """
-        position = offset(cache)
+        position = sequence.offset(cache)
         if position is None and self._needs_position:
             raise RingError(
                 "caches of states alone, merged, do not know their position",
@@ -81,23 +87,9 @@ class Caches:
         return made
 
     def advance(self, cache: Sequence[Any], before: Any, count: int) -> None:
-        """Note on caches that know no position that ``count`` tokens came after ``before`` (what `offset`
-        was), when no other knows it."""
-        if before is None or any(_knows_position(entry) for entry in cache):
-            return
-        for entry in cache:
-            entry.offset = before + count
-
-
-def offset(cache: Sequence[Any]) -> Any:
-    """Tokens that ``cache`` has taken in: a count, or an array (B,) where sequences are merged; None when
-    no entry knows."""
-    filled = [entry for entry in cache if not entry.empty()]
-    for entry in filled:
-        for each in getattr(entry, "caches", (entry,)):
-            if hasattr(each, "offset"):
-                return each.offset
-    return None if filled else 0
+        """``count`` tokens came after ``before`` (what `sequence.offset` was)."""
+        if before is not None:
+            sequence.note_offset(cache, before + count)
 
 
 def _filled(cache: Sequence[Any], places: Sequence[int]) -> Any:
@@ -108,11 +100,7 @@ def _filled(cache: Sequence[Any], places: Sequence[int]) -> Any:
 
 def _most_like(wanted: Any, cache: Sequence[Any]) -> Any:
     same = [entry for entry in cache if hasattr(entry, "caches") == hasattr(wanted, "caches")]
-    return next((entry for entry in same if _knows_position(entry)), cache[0])
-
-
-def _knows_position(entry: Any) -> bool:
-    return any(hasattr(type(each), "update_and_fetch") for each in getattr(entry, "caches", (entry,)))
+    return next((entry for entry in same if sequence.knows_offset(entry)), cache[0])
 
 
 def _kind(entry: Any) -> tuple[Any, ...]:

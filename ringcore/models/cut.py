@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from ringcore.cache import sequence
-from ringcore.models.caches import Caches, offset
+from ringcore.models.caches import Caches
 from ringcore.models.passage import Passage
 from ringcore.models.stage import SequenceCache
 from ringcore.models.structure import arrays_of
@@ -37,6 +37,7 @@ class CutStage:
         self.dtype = dtype
         self.merges = merges
         self.uncut = caches.uncut
+        self.holds = caches.holds
         self.cache_layers = caches.layers
         self._model: Any = model
         self._passage = passage
@@ -54,7 +55,7 @@ class CutStage:
         first, last = self.shard.is_first, self.shard.is_last
         ids = x if first else mx.zeros((batch, length), mx.int32)
         lead = self._passage.to_the_end if last and want_logits else self._passage.through
-        before = offset(cache)
+        before = sequence.offset(cache)
         out = lead(self._model, ids, self._caches.seen_by_the_model(cache), None if first else x)
         self._caches.advance(cache, before, length)
         if not last:

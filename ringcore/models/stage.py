@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import mlx.core as mx
 
+from ringcore.cache.kinds import Holds
 from ringcore.spec.shard import Shard
 
 SequenceCache = list[Any]  # one mlx-lm cache object for each layer of the stage, for one sequence
@@ -22,6 +23,7 @@ class ModelStage(Protocol):
     merges: bool  # whether sequences at different positions may be decoded in one call
     cache_layers: tuple[int, ...]  # the layer of each entry of a cache
     uncut: tuple[str, ...]  # classes among the whole model's caches that cannot be cut into blocks of tokens
+    holds: frozenset[Holds | None]  # in which ways the whole model's caches hold a sequence
 
     @property
     def weight_bytes(self) -> int:

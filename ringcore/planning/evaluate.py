@@ -48,7 +48,7 @@ def evaluate(plan: Plan, layers: Sequence[int]) -> Evaluation:
             "give each rank at least one layer, and all of them together",
         )
     found = weigh(needs, plan.stages, runs_of(layers, plan.order))
-    kept = budget(needs, found.stages, plan.prefix_memory_bytes)
+    kept = budget(needs, found.stages, plan.prefix_memory_bytes, plan.block_tokens)
     return structs.replace(found, stages=kept.stages)
 
 

@@ -14,7 +14,7 @@ from ringcore.planning.chunk import chunks
 from ringcore.planning.explain import explanation
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import link_seconds
-from ringcore.planning.prefix import budget, disk_blocks
+from ringcore.planning.prefix import block_tokens, budget, disk_blocks
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.rejected import evaluation
 from ringcore.planning.speed import speeds
@@ -58,7 +58,8 @@ def make_plan(
     )
     needs = task.needs
     found = evaluation(task, choice)
-    kept = budget(needs, found.stages, profile.cache.memory_bytes)
+    of_block = block_tokens(card, profile.cache.block_tokens)
+    kept = budget(needs, found.stages, profile.cache.memory_bytes, of_block)
     found = structs.replace(found, stages=kept.stages)
     notes = (kept.line, *over_free(profile, facts, made))
     plan = Plan(
@@ -74,7 +75,8 @@ def make_plan(
         stages=found.stages,
         prefix_blocks=kept.blocks,
         prefix_memory_bytes=profile.cache.memory_bytes,
-        prefix_disk_blocks=disk_blocks(card, profile.cache.disk_bytes) if kept.blocks else 0,
+        block_tokens=of_block,
+        prefix_disk_blocks=disk_blocks(card, profile.cache.disk_bytes, of_block) if kept.blocks else 0,
         prefix_ttl_hours=profile.cache.ttl,
         explanation=explanation(task, choice, found, why, notes),
         tokens_per_second=found.rates.alone,

@@ -16,10 +16,11 @@ import mlx.core as mx
 import msgspec
 from msgspec import structs
 
+from ringcore.cache.kinds import Holds
 from ringcore.engine.door import Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.grammar import Grammars
-from ringcore.engine.limits import Limits
+from ringcore.engine.limits import Keeping, Limits
 from ringcore.engine.scheduler import Bounds, chunks_in_flight
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
@@ -258,8 +259,13 @@ def _lead(
             rows=rows_per_step(Path(deployment.model_path), plan.sequences),
         ),
         in_flight=max_in_flight(stages),
-        prefix_blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
-        prefix_root=root_of(plan, Path(deployment.model_path)),
+        prefix=Keeping(
+            blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
+            block_tokens=plan.block_tokens,
+            root=root_of(plan, Path(deployment.model_path)),
+            at_once=not stage.holds <= {Holds.TOKENS},
+            at_ends=Holds.STATE in stage.holds,
+        ),
     )
     pipe: Pipe
     if link is None:

@@ -13,6 +13,7 @@ from ringcore.cache import sequence
 from ringcore.cache.batches import Batches, can_merge
 from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Blocks
+from ringcore.cache.kinds import Holds
 from ringcore.engine import logprobs, opening
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.sampler import Sampler
@@ -72,7 +73,7 @@ class Executor:
     @property
     def prefix_used(self) -> PrefixUsed:
         """What is kept of earlier sequences, in memory and in files."""
-        used = self.blocks.used
+        used = structs.replace(self.blocks.used, uncached=self._stage.uncut)
         if self._behind is None:
             return used
         blocks, size, damaged = self._behind.figures
@@ -131,6 +132,9 @@ class Executor:
             slot = self._slot(row, step)
             if step.operation is Operation.LOAD:
                 slot.position += row.count
+            # A cache that holds a state is asked for it where it is.
+            elif step.operation is Operation.STORE and Holds.STATE in self._stage.holds:
+                _at(slot, row.position + row.count, row, step)
         return prefix.perform(step, self._caches, self.blocks, self._behind)
 
     def _run(self, message: Message) -> list[mx.array]:
@@ -194,13 +198,18 @@ class Executor:
                 "start the ring again",
             )
         goes_on = step.operation in (Operation.RUN, Operation.LOAD)
-        if goes_on and slot.position != row.position:
-            raise RingError(
-                f"step {step.number} runs slot {row.slot} from position {row.position}, "
-                f"its cache here is at {slot.position}",
-                "start the ring again",
-            )
+        if goes_on:
+            _at(slot, row.position, row, step)
         return slot
+
+
+def _at(slot: _Slot, position: int, row: Row, step: Step) -> None:
+    if slot.position != position:
+        raise RingError(
+            f"step {step.number} ({step.operation.name}) needs slot {row.slot} at position {position}, "
+            f"its cache here is at {slot.position}",
+            "start the ring again",
+        )
 
 
 def finish(step: Step, arrays: list[mx.array]) -> Step:

@@ -49,7 +49,9 @@ def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], i
     """``relieve(rank, size)``: have blocks go that take ``size`` bytes on ``rank``, and say how many bytes
     that frees there. ``forget`` is told a number of blocks, and says how many will go."""
     sizes = [
-        block_bytes(plan.card, stage.shard.start, stage.shard.end) if plan.card and plan.prefix_blocks else 0
+        block_bytes(plan.card, stage.shard.start, stage.shard.end, plan.block_tokens)
+        if plan.card and plan.prefix_blocks
+        else 0
         for stage in plan.stages
     ]
     return lambda rank, size: sizes[rank] * forget(-(-size // sizes[rank])) if sizes[rank] else 0
@@ -119,5 +121,5 @@ def _forget(step: Step, blocks: Blocks, behind: Behind | None) -> None:
 def _load(step: Step, caches: Batches, blocks: Blocks) -> None:
     (row,) = step.rows
     places = prefix_steps.places(step.payload)
-    blocks.load(caches.one(row.slot), places)
+    blocks.load(caches.one(row.slot), places, row.position, row.count)
     blocks.reused(row.count, begins=row.position == 0)

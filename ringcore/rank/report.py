@@ -11,7 +11,7 @@ import psutil
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
 from ringcore.rank.memory import MemoryWatch
-from ringcore.spec.events import MemoryUsed, StepCount
+from ringcore.spec.events import MemoryUsed, PrefixUsed, StepCount
 
 STEPS_SECONDS = 0.25
 MEMORY_SECONDS = 1.0
@@ -74,7 +74,7 @@ class Report:
                 workspace_bytes=max(0, held - self._weight_bytes - kv_bytes - prefix.bytes),
                 resident_bytes=self._process.memory_info().rss,
                 available_bytes=psutil.virtual_memory().available,
-                prefix=prefix if prefix.blocks or prefix.evicted or prefix.disk_blocks else None,
+                prefix=prefix if _is_worth_telling(prefix) else None,
             )
         )
 
@@ -89,3 +89,7 @@ class Report:
             link_seconds=round(waited, 4),
         )
         self._control.send(self._said)
+
+
+def _is_worth_telling(prefix: PrefixUsed) -> bool:
+    return bool(prefix.blocks or prefix.evicted or prefix.disk_blocks or prefix.uncached)

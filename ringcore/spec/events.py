@@ -82,7 +82,8 @@ class StepCount(_Event, frozen=True, tag="steps"):
 class PrefixUsed(Struct, frozen=True, kw_only=True):
     """What a rank keeps of sequences that are over: ``blocks`` of `bytes` now; since it started ``hits``
     sequences began with ``reused_tokens`` of them, and ``evicted`` blocks went. In files: ``disk_blocks`` of
-    ``disk_bytes``; ``damaged`` files were removed."""
+    ``disk_bytes``; ``damaged`` files were removed. ``uncached``: classes of the model's caches because of
+    which nothing can be kept."""
 
     blocks: int
     bytes: int
@@ -92,6 +93,7 @@ class PrefixUsed(Struct, frozen=True, kw_only=True):
     disk_blocks: int = 0
     disk_bytes: int = 0
     damaged: int = 0
+    uncached: tuple[str, ...] = ()
 
 
 class MemoryUsed(_Event, frozen=True, tag="memory"):

@@ -50,8 +50,9 @@ class Stage(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """``stages`` in rank order. Pipeline order is by ``shard.start``; see `pipeline`. ``step_tokens``: of a
     chunk at most so many while answers run, 0 where their pace decides. ``prefix_blocks``: blocks of
-    earlier sequences that every rank has room for, under the profile's ``prefix_memory_bytes``;
-    ``prefix_disk_blocks`` may lie in files, unused for ``prefix_ttl_hours`` at most (0: for ever).
+    ``block_tokens`` of earlier sequences that every rank has room for, under the profile's
+    ``prefix_memory_bytes``; ``prefix_disk_blocks`` may lie in files, unused for ``prefix_ttl_hours`` at most
+    (0: for ever).
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
@@ -68,6 +69,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     prefill_chunk: int
     stages: tuple[Stage, ...]
     prefix_blocks: int = 0
+    block_tokens: int = 64
     prefix_memory_bytes: int | None = None
     prefix_disk_blocks: int = 0
     prefix_ttl_hours: int = 0

@@ -86,15 +86,20 @@ class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return "https" if self.tls_cert else "http"
 
 
+LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS = 16, 4096
+
+
 class CacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[cache]``: what is kept of sequences that are over, so that a beginning seen before is not computed
     again. ``memory_bytes`` (``memory`` in the file) counts all ranks together; 0 for nothing, None for a part
     of what the plan leaves free. ``disk_bytes`` (``disk``) counts all hosts together, 0 for no files; what
-    nobody used for ``ttl`` hours is removed from there (0: never)."""
+    nobody used for ``ttl`` hours is removed from there (0: never). It is kept in blocks of ``block_tokens``;
+    0 for as many as suit the model's caches."""
 
     memory_bytes: int | None = None
     disk_bytes: int = 0
     ttl: Annotated[int, Meta(ge=0, le=87_600)] = 168
+    block_tokens: Annotated[int, Meta(ge=0, le=MOST_BLOCK_TOKENS)] = 0
 
 
 class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,14 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from ringcore.spec.profile import DEMO_MODEL, LOCAL, HostOptions, Profile
+from ringcore.spec.profile import (
+    DEMO_MODEL,
+    LEAST_BLOCK_TOKENS,
+    LOCAL,
+    MOST_BLOCK_TOKENS,
+    HostOptions,
+    Profile,
+)
 from ringcore.spec.profile_schema import Problem, shown
 
 _SSH = re.compile(r"(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9][A-Za-z0-9._-]*)(?::([0-9]{1,5}))?")
@@ -20,7 +27,7 @@ def problems_of(profile: Profile) -> list[Problem]:
     found = list(_model(profile))
     for index, host in enumerate(profile.hosts):
         found += _host(host, f"hosts[{index}]")
-    return [*found, *_uniqueness(profile), *_ring(profile), *_api(profile)]
+    return [*found, *_uniqueness(profile), *_ring(profile), *_cache(profile), *_api(profile)]
 
 
 def is_loopback(address: str) -> bool:
@@ -193,6 +200,17 @@ def _ring(profile: Profile) -> Iterator[Problem]:
             found=str(ring.prefill_chunk),
             expected=f"at most ring.context ({ring.context})",
             remedy=f"write {ring.context} or less",
+        )
+
+
+def _cache(profile: Profile) -> Iterator[Problem]:
+    tokens = profile.cache.block_tokens
+    if 0 < tokens < LEAST_BLOCK_TOKENS:
+        yield Problem(
+            key="cache.block_tokens",
+            found=str(tokens),
+            expected=f"{LEAST_BLOCK_TOKENS} to {MOST_BLOCK_TOKENS} tokens, or 0 for what suits the model",
+            remedy=f"write {LEAST_BLOCK_TOKENS}, or leave the key out",
         )
 
 

@@ -10,27 +10,37 @@ from msgspec import structs
 
 from ringcore.engine import prefix_steps
 from ringcore.engine.engine import Engine
-from ringcore.engine.limits import Limits
-from ringcore.engine.prefix import BLOCK_TOKENS
+from ringcore.engine.limits import Keeping, Limits
 from ringcore.engine.scheduler import Bounds
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.spec.engine import EngineToGateway, Finished, Refused, Submit, Token
 
-B = BLOCK_TOKENS
+B = 64
 DRAWN = 7
+CACHES = ("tokens", "windows", "states")
 
 
 class Rank:
     """Every stage, as it were: tokens of each slot, of each place all tokens up to its block's end, and what
-    is on disk. Steps come round in order; rules that a real rank holds to are checked."""
+    is on disk. Its caches hold every "tokens", "windows" or "states". Steps come round in order; rules that
+    a real rank holds to are checked."""
 
-    def __init__(self, places: int, *, stages: int = 2, disk: bool = False) -> None:
+    def __init__(self, places: int, *, stages: int = 2, disk: bool = False, caches: str = "tokens") -> None:
         bounds = Bounds(
             stages=stages, sequences=3, chunk=48, max_prompt_tokens=400, lookahead=2 if stages == 1 else 1
         )
         limits = Limits(
-            context=4096, vocab_size=1000, bounds=bounds, in_flight=4 * stages + 8, prefix_blocks=places
+            context=4096,
+            vocab_size=1000,
+            bounds=bounds,
+            in_flight=4 * stages + 8,
+            prefix=Keeping(
+                blocks=places, block_tokens=B, at_once=caches != "tokens", at_ends=caches == "states"
+            ),
         )
+        self.caches = caches
+        self.before: dict[int, int] = {}  # tokens of each slot before its newest step
+        self.steps: list[Step] = []
         self.disk: dict[bytes, tuple[int, ...]] = {}
         self.engine = Engine(limits, (lambda name: name in self.disk) if disk else lambda _name: False)
         self.places = places
@@ -53,6 +63,7 @@ class Rank:
             self.messages += messages
             if step is None:
                 return
+            self.steps.append(step)
             self.flights.append(self._done(step))
 
     def come_round(self) -> None:
@@ -97,6 +108,11 @@ class Rank:
             held = self.slots[row.slot]
             assert len(held) == row.position
             own = [ids.pop(0) for _ in range(row.count)]
+            self.before[row.slot] = len(held)
+            if self.caches == "states" and self.places:
+                assert len(held) // B == (len(held) + row.count - 1) // B, (
+                    "no chunk goes across a block's end"
+                )
             held += [held_last(held) if token == NO_TOKEN else token for token in own]
             rows.append(structs.replace(row, token=held_last(held) if row.sample else NO_TOKEN))
         return structs.replace(step, rows=tuple(rows), tokens=())
@@ -107,6 +123,10 @@ class Rank:
         held = self.slots[row.slot]
         assert row.position + row.count <= len(held), "what is stored was computed"
         assert row.count == B * len(entries)
+        if self.caches == "windows":
+            assert row.position + B > self.before[row.slot], "older tokens are gone"
+        if self.caches == "states":
+            assert row.position + row.count == len(held), "a state is that of now"
         for number, (place, name) in enumerate(entries):
             assert 0 <= place < self.places
             self.blocks[place] = self.disk[name] = tuple(held[: row.position + B * (number + 1)])
@@ -138,11 +158,12 @@ def blocks(*numbers: int, rest: int = 1) -> list[int]:
     return [number for number in numbers for _ in range(B)] + [9] * rest
 
 
+@pytest.mark.parametrize("caches", CACHES)
 @pytest.mark.parametrize("end", ["cancel", "shed"])
 def test_a_request_that_ends_in_the_middle_of_its_prompt_leaves_what_was_computed_and_no_more(
-    end: str,
+    end: str, caches: str
 ) -> None:
-    ring = Rank(32)
+    ring = Rank(32, caches=caches)
     ring.submit("a", blocks(1, 2, 3, 4, 5, 6, 7, 8, 9), 5)
     while max(map(len, ring.slots.values()), default=0) < 2 * B:
         ring.issue()
@@ -166,11 +187,16 @@ verbs = st.lists(
 )
 
 
-@given(st.integers(0, 9), st.integers(1, 3), st.booleans(), verbs, st.data())
+@given(st.integers(0, 9), st.integers(1, 3), st.booleans(), st.sampled_from(CACHES), verbs, st.data())
 def test_any_history_loads_what_its_requests_begin_with(
-    places: int, stages: int, disk: bool, history: list[tuple[str, list[int], int]], data: st.DataObject
+    places: int,
+    stages: int,
+    disk: bool,
+    caches: str,
+    history: list[tuple[str, list[int], int]],
+    data: st.DataObject,
 ) -> None:
-    ring = Rank(places, stages=stages, disk=disk)
+    ring = Rank(places, stages=stages, disk=disk, caches=caches)
     for number, (verb, runs, count) in enumerate(history):
         match verb:
             case "submit":
@@ -200,8 +226,45 @@ def test_any_history_loads_what_its_requests_begin_with(
     assert len(ring.blocks) == places
 
 
-def test_equal_requests_answer_equally_however_much_of_them_is_held() -> None:
-    ring = Rank(4, disk=True)
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("caches", ["windows", "states"])
+def test_what_caches_forget_is_stored_by_the_step_behind_the_one_that_completes_it(
+    caches: str, stages: int
+) -> None:
+    ring = Rank(40, stages=stages, caches=caches)
+    for number in range(3):
+        ring.submit(str(number), blocks(10 + number, 20 + number, rest=20), 3 * B)
+    ring.run()
+    assert sorted(map(len, ring.blocks.values())) == sorted([B * n for n in range(1, 6)] * 3)
+    due: list[tuple[int, int]] = []  # slot and end of blocks that the newest RUN completed
+    for step in ring.steps:
+        if step.operation is Operation.RUN:
+            assert not due
+            ends = [(row.slot, row.position, row.position + row.count) for row in step.rows]
+            due = [(slot, at) for slot, start, end in ends for at in range(start // B * B + B, end + 1, B)]
+        elif step.operation is Operation.STORE:
+            (row,) = step.rows
+            for at in range(row.position + B, row.position + row.count + 1, B):
+                due.remove((row.slot, at))
+    assert not due
+
+
+@pytest.mark.parametrize("caches", CACHES)
+def test_no_run_waits_for_more_stores_than_it_has_rows(caches: str) -> None:
+    """Where blocks are stored at once; else for one a prompt or answer, of `MAX_BLOCKS` blocks each."""
+    ring = Rank(9, caches=caches)
+    for number in range(9):
+        ring.submit(str(number), blocks(number % 4, number % 3, 5, rest=20), 2 * B)
+    ring.run()
+    between = 0
+    for step in ring.steps:
+        between = between + 1 if step.operation is Operation.STORE else 0
+        assert between <= 3
+
+
+@pytest.mark.parametrize("caches", CACHES)
+def test_equal_requests_answer_equally_however_much_of_them_is_held(caches: str) -> None:
+    ring = Rank(4, disk=True, caches=caches)
     for number in range(6):
         ring.submit(str(number), blocks(1, 2, 3, rest=5), 90)
         ring.submit(f"other {number}", blocks(1, number), 3)

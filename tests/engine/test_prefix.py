@@ -1,12 +1,15 @@
 """The index of held blocks: any history finds only what was stored, evicts the ends of chains first and never
 what a running sequence uses."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringcore.engine.prefix import BLOCK_TOKENS, Chain, PrefixIndex, root_name
+from ringcore.engine import prefix
+from ringcore.engine.prefix import Chain, Claim, root_name
 
-B = BLOCK_TOKENS
+B = 64
 
 
 def tokens(*blocks: int, rest: int = 1) -> list[int]:
@@ -14,10 +17,20 @@ def tokens(*blocks: int, rest: int = 1) -> list[int]:
     return [number for number in blocks for _ in range(B)] + [99] * rest
 
 
+class PrefixIndex(prefix.PrefixIndex):
+    """Of blocks of `B`, and told of whole lists of tokens."""
+
+    def __init__(self, places: int, *arguments: Any, **named: Any) -> None:
+        super().__init__(places, B, *arguments, **named)
+
+    def grown(self, chain: Chain, known: list[int], since: int = 0) -> Claim:
+        return self.extend(chain, known, len(known), since=since)
+
+
 def stored(index: PrefixIndex, prompt: list[int]) -> None:
     """A sequence of ``prompt`` came and went."""
     chain = index.begin(prompt)
-    index.extend(chain, prompt)
+    index.grown(chain, prompt)
     index.end(chain)
 
 
@@ -47,16 +60,16 @@ def test_only_what_is_not_held_is_claimed() -> None:
     index = PrefixIndex(8)
     stored(index, tokens(1, 2))
     chain = index.begin(tokens(1, 2, 3, 4))
-    claim = index.extend(chain, tokens(1, 2, 3, 4))
+    claim = index.grown(chain, tokens(1, 2, 3, 4))
     assert (claim.first, len(claim.places), list(claim.names)) == (2, 2, chain.names[2:])
-    assert index.extend(chain, tokens(1, 2, 3, 4)).places == ()
+    assert index.grown(chain, tokens(1, 2, 3, 4)).places == ()
 
 
 def test_two_that_run_at_once_store_what_they_share_once() -> None:
     index = PrefixIndex(8)
     first, second = index.begin(tokens(1, 2, 3)), index.begin(tokens(1, 2, 4))
-    index.extend(first, tokens(1, 2, 3))
-    assert index.extend(second, tokens(1, 2, 4)).first == 2
+    index.grown(first, tokens(1, 2, 3))
+    assert index.grown(second, tokens(1, 2, 4)).first == 2
     assert index.held == 4
     assert second.places[:2] == first.places[:2]
 
@@ -73,9 +86,9 @@ def test_the_least_recently_used_makes_room_end_of_the_chain_first() -> None:
 def test_what_a_running_sequence_uses_stays_and_what_finds_no_room_is_not_stored() -> None:
     index = PrefixIndex(3)
     chain = index.begin(tokens(1, 2))
-    index.extend(chain, tokens(1, 2))
+    index.grown(chain, tokens(1, 2))
     other = index.begin(tokens(3, 4))
-    assert len(index.extend(other, tokens(3, 4)).places) == 1
+    assert len(index.grown(other, tokens(3, 4)).places) == 1
     assert index.forget(10) == ()
     index.end(chain)
     assert set(index.forget(10)) == {0, 1}
@@ -85,9 +98,25 @@ def test_what_a_running_sequence_uses_stays_and_what_finds_no_room_is_not_stored
 def test_a_prompt_that_is_not_all_read_yet_is_stored_as_far_as_it_is() -> None:
     index = PrefixIndex(8)
     chain = index.begin(tokens(1, 2, 3, 4))
-    assert len(index.extend(chain, tokens(1, 2, 3, 4)[: 2 * B + 5]).places) == 2
-    assert (index.held, chain.tokens) == (2, 2 * B)
-    assert index.extend(chain, []).places == ()
+    assert len(index.grown(chain, tokens(1, 2, 3, 4)[: 2 * B + 5]).places) == 2
+    assert (index.held, len(chain.places)) == (2, 2)
+    assert index.grown(chain, []).places == ()
+
+
+def test_behind_a_block_that_can_no_longer_be_stored_nothing_is() -> None:
+    index = PrefixIndex(3)
+    other = index.begin(tokens(8, 9))
+    index.grown(other, tokens(8, 9))
+    chain = index.begin(tokens(1, 2, 3))
+    assert len(index.grown(chain, tokens(1, rest=0), since=0).places) == 1
+    assert index.grown(chain, tokens(1, 2, rest=0), since=1).places == ()  # the others use their places
+    index.end(other)
+    assert index.grown(chain, tokens(1, 2, 3, rest=0), since=2).places == ()
+    second = index.begin(tokens(1, 2))
+    assert index.grown(second, tokens(1, 2, rest=0), since=1).first == 1
+    assert (
+        index.grown(chain, tokens(1, 2, 3, rest=0), since=2).first == 2
+    )  # another one stored what was missing
 
 
 def test_a_block_that_lost_the_one_before_it_keeps_no_place_from_others() -> None:
@@ -134,7 +163,7 @@ def test_any_history_holds_what_it_says(places: int, history: list[tuple[str, li
         elif verb == "extend" and running:
             chain, blocks = running[number % len(running)]
             in_use = {place for other, _ in running for place in other.places}
-            claim = index.extend(chain, tokens(*blocks))
+            claim = index.grown(chain, tokens(*blocks))
             assert in_use.isdisjoint(claim.places)
             for depth, place in enumerate(claim.places, claim.first):
                 content[place] = tuple(blocks[: depth + 1])

@@ -8,19 +8,21 @@ import msgspec
 
 from ringcore.cache.behind import Behind
 from ringcore.cache.disk import Disk
+from ringcore.cache.kinds import Holds
 from ringcore.engine.engine import Engine
-from ringcore.engine.limits import Limits
+from ringcore.engine.limits import Keeping, Limits
 from ringcore.engine.scheduler import Bounds
 from ringcore.engine.step import Operation, Step
 from ringcore.models.stage import ModelStage
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.rank.executor import Executor
 from ringcore.rank.link import Message
 from ringcore.spec.engine import EngineToGateway, Finished, Sampling, Started, Submit, Token
 
 
 class InProcess:
-    """``prefix_blocks`` places for blocks; ``rows`` sequences decode in one step; ``folders``: where each
-    stage has its blocks on disk."""
+    """``prefix_blocks`` places for blocks of ``block_tokens``; ``rows`` sequences decode in one step;
+    ``folders``: where each stage has its blocks on disk."""
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class InProcess:
         prefix_blocks: int = 0,
         rows: int = 4,
         chunk: int = 32,
+        block_tokens: int = BLOCK_TOKENS,
         folders: Sequence[Path] = (),
     ) -> None:
         self.warnings: list[str] = []
@@ -50,7 +53,12 @@ class InProcess:
                 vocab_size=stages[-1].vocab_size,
                 bounds=bounds,
                 in_flight=16,
-                prefix_blocks=prefix_blocks,
+                prefix=Keeping(
+                    blocks=prefix_blocks,
+                    block_tokens=block_tokens,
+                    at_once=not stages[0].holds <= {Holds.TOKENS},
+                    at_ends=Holds.STATE in stages[0].holds,
+                ),
             ),
             *[disk.has for disk in self.disks[-1:]],
         )

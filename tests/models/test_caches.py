@@ -4,7 +4,8 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import ArraysCache, CacheList, KVCache, RotatingKVCache
 
-from ringcore.models.caches import FIRST, Caches, offset
+from ringcore.cache.sequence import offset
+from ringcore.models.caches import FIRST, Caches
 from ringcore.spec.errors import RingError
 from ringcore.spec.shard import Shard
 

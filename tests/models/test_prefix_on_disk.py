@@ -9,8 +9,9 @@ import mlx.core as mx
 import pytest
 from msgspec import structs
 
-from ringcore.engine.prefix import BLOCK_TOKENS, PrefixIndex
+from ringcore.engine.prefix import PrefixIndex
 from ringcore.engine.prefix_steps import FETCH_BLOCKS
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.rank.prefix import root_of
 from tests.models.in_process import InProcess
 from tests.models.running import load
@@ -27,7 +28,7 @@ def folders(tmp_path: Path, count: int) -> list[Path]:
     return [tmp_path / f"host{number}" for number in range(count)]
 
 
-@pytest.mark.parametrize("name", ["llama", "deepseek_v3"])
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gpt_oss", "qwen3_next", "longcat_flash_ngram"])
 def test_after_a_restart_the_ring_begins_where_it_was(name: str, tmp_path: Path) -> None:
     stages = load(build(name, tmp_path / "model"), 0, 2, LAYERS)
     cold = InProcess(stages).answer("cold", PROMPT, 20)
@@ -90,7 +91,7 @@ def test_as_much_is_used_as_every_stage_can_read(stage: int, tmp_path: Path) -> 
     first = InProcess(stages, prefix_blocks=8, folders=folders(tmp_path, 2))
     cold = first.answer("a", PROMPT, 20)
     first.settle()
-    second = PrefixIndex(8, b"").begin(PROMPT).names[1]
+    second = PrefixIndex(8, BLOCK_TOKENS, b"").begin(PROMPT).names[1]
     (damaged,) = folders(tmp_path, 2)[stage].rglob(f"{second.hex()}.*")
     damaged.write_bytes(damaged.read_bytes()[:-40])
     again = InProcess(stages, prefix_blocks=8, folders=folders(tmp_path, 2))

@@ -4,8 +4,8 @@ import pytest
 from msgspec import structs
 
 from ringcore.planning.plan import make_plan
-from ringcore.planning.prefix import BLOCK_TOKENS, block_bytes, can_be_cut
-from ringcore.spec.card import LayerCard
+from ringcore.planning.prefix import BLOCK_TOKENS, STATE_BLOCK_TOKENS, block_bytes
+from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import CacheOptions
 from ringcore.spec.units import GIB, KIB, MIB
@@ -36,7 +36,9 @@ def test_a_budget_counts_all_ranks_together_however_the_layers_lie() -> None:
         assert plan.prefix_blocks == 96 * MIB // (12 * BLOCK_TOKENS * KIB)
         assert plan.card is not None
         for stage in plan.stages:
-            own = plan.prefix_blocks * block_bytes(plan.card, stage.shard.start, stage.shard.end)
+            own = plan.prefix_blocks * block_bytes(
+                plan.card, stage.shard.start, stage.shard.end, BLOCK_TOKENS
+            )
             assert stage.prefix_bytes >= own
 
 
@@ -47,14 +49,41 @@ def test_a_budget_that_is_not_free_is_cut_and_the_plan_says_so() -> None:
     assert any("asks for 64.0 GiB, which is not free" in line for line in plan.explanation)
 
 
-@pytest.mark.parametrize("change", [{"kv_window": 512}, {"state_bytes_per_sequence": 4096}])
-def test_of_windows_and_states_nothing_is_kept_and_the_plan_says_so(change: dict[str, int]) -> None:
+def with_layer(**change: int) -> ModelCard:
     odd = LayerCard(weight_bytes=100 * MIB, kv_bytes_per_token=1024, **change)
-    card = structs.replace(model(), layers=(*model().layers[1:], odd))
-    plan = make_plan(card, profile(hosts(1)), facts(8 * GIB), {})
-    assert can_be_cut(model()) and not can_be_cut(card)
-    assert (plan.prefix_blocks, plan.stages[0].prefix_bytes) == (0, 0)
-    assert any("cannot be cut" in line for line in plan.explanation)
+    return structs.replace(model(), layers=(*model().layers[1:], odd))
+
+
+def test_a_block_has_of_a_window_what_it_sees_and_of_a_state_all() -> None:
+    plain = block_bytes(model(), 0, 11, 64)
+    assert block_bytes(with_layer(kv_window=16), 0, 12, 64) == plain + 16 * KIB
+    assert block_bytes(with_layer(kv_window=512), 0, 12, 64) == plain + 64 * KIB
+    assert block_bytes(with_layer(state_bytes_per_sequence=4096), 0, 12, 64) == plain + 64 * KIB + 4096
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "tokens", "words"),
+    [
+        ({"kv_window": 512}, 0, BLOCK_TOKENS, "64 tokens with the windows of 1 layers"),
+        ({"state_bytes_per_sequence": 4 * MIB}, 0, STATE_BLOCK_TOKENS, "the states of 1 layers at its end"),
+        ({"state_bytes_per_sequence": 4 * MIB}, 1024, 1024, "a block is 1024 tokens"),
+        ({}, 16, 16, "a block is 16 tokens, 192 KiB"),
+    ],
+)
+def test_blocks_are_as_long_as_suits_what_they_keep_and_the_plan_says_what_they_are(
+    change: dict[str, int], asked: int, tokens: int, words: str
+) -> None:
+    card = with_layer(**change)
+    wanted = structs.replace(
+        profile(hosts(1), context=4096, sequences=2),
+        cache=CacheOptions(memory_bytes=96 * MIB, disk_bytes=GIB, block_tokens=asked),
+    )
+    plan = make_plan(card, wanted, facts(8 * GIB), {})
+    size = block_bytes(card, 0, 12, tokens)
+    assert (plan.block_tokens, plan.prefix_blocks) == (tokens, 96 * MIB // size)
+    assert plan.prefix_disk_blocks == GIB // size
+    assert plan.stages[0].prefix_bytes >= plan.prefix_blocks * size
+    assert any(words in line for line in plan.explanation), plan.explanation
 
 
 def test_none_is_none() -> None:

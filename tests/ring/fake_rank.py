@@ -13,6 +13,7 @@ prefer_openblas()  # as `ringcore.rank.start` does, before MLX is loaded
 
 import mlx.core as mx  # noqa: E402
 
+from ringcore.cache.kinds import Holds  # noqa: E402
 from ringcore.models.stage import ModelStage, SequenceCache  # noqa: E402
 from ringcore.rank.command import main  # noqa: E402
 from ringcore.spec.deployment import Deployment  # noqa: E402
@@ -46,7 +47,7 @@ class FakeStage:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
         self.hidden_size, self.vocab_size, self.dtype = HIDDEN, VOCABULARY, mx.float32
-        self.merges, self.uncut = True, ("SumCache",)
+        self.merges, self.uncut, self.holds = True, ("SumCache",), frozenset[Holds | None]()
         self.cache_layers = tuple(range(shard.start, shard.end))
         key = mx.random.key(1)
         self._embedding = mx.random.normal((VOCABULARY, HIDDEN), key=key)

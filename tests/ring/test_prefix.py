@@ -8,7 +8,7 @@ from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_model
 from tokenizers import Tokenizer
 
-from ringcore.engine.prefix import BLOCK_TOKENS
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.control import ForgetPrefixes, line
 from ringcore.spec.engine import Started
 from tests.models.running import greedy_by_mlx_lm
