@@ -64,8 +64,12 @@ def table(state: ClusterState) -> str:
 
 
 def prefix_table(state: ClusterState) -> list[str]:
-    """What each rank keeps of earlier sequences, and what that was good for."""
-    kept = [(host.rank, host.memory.prefix) for host in state.hosts if host.memory and host.memory.prefix]
+    """What each rank keeps of earlier sequences, and what that was good for; or why it keeps nothing."""
+    known = [(host.rank, host.memory.prefix) for host in state.hosts if host.memory and host.memory.prefix]
+    uncached = sorted({name for _, used in known for name in used.uncached})
+    kept = [(rank, used) for rank, used in known if not used.uncached]
+    if uncached:
+        return [safe_text(f"prefix cache: not kept: {', '.join(uncached)}, which cannot be cut into blocks")]
     if not kept:
         return []
     lines = ["rank  prefix cache     blocks     hits  tokens reused  evicted    on disk  damaged"]

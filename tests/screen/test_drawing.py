@@ -229,6 +229,17 @@ def test_what_is_kept_of_earlier_sequences_has_a_part_of_its_own_and_its_use_is_
     assert told["on disk"] == "1,200 blocks, 30.0 GiB; 1 damaged file removed"
 
 
+def test_caches_of_which_nothing_can_be_kept_are_named_in_the_pane_and_in_the_details() -> None:
+    script = fake.Script()
+    script.records = fake.serving()
+    used = PrefixUsed(blocks=0, bytes=0, hits=0, reused_tokens=0, evicted=0, uncached=("OddCache",))
+    memory = next(record.event for record in script.records if isinstance(record.event, MemoryUsed))
+    script.add(0, structs.replace(memory, prefix=used))
+    shown = picture(script.records)
+    assert MemoryPane().draw(shown, 110).plain.splitlines()[-1] == "earlier prompts: not kept: OddCache"
+    assert dict(memory_lines(shown.state.hosts[0], shown.stage(0)))["kept"] == "not kept: OddCache"
+
+
 def test_a_rank_that_is_short_of_memory_says_so_in_its_row() -> None:
     pressure = MemoryPressure(
         rank=1, host="mini1", level="full", used_bytes=11 * GIB, limit_bytes=12 * GIB, source="its ceiling"

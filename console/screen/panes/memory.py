@@ -1,7 +1,10 @@
 """Pane 3: what each rank holds in memory, against its ceiling, on a scale that never moves."""
 
+from collections.abc import Iterator, Sequence
+
 from textual.content import Content
 
+from console.logs.text import safe_line
 from console.screen.panes.pane import TextPane
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, badge, fit_name
@@ -32,9 +35,16 @@ class MemoryPane(TextPane):
         known = any(host.memory for host in picture.state.hosts)
         if picture.plan is None and not known:
             return Content.styled("Not known yet: a plan says what each rank will hold.", DIM)
-        return Content("\n").join(
-            [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
-        )
+        rows = [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
+        return Content("\n").join([*rows, *_not_kept(picture.state.hosts)])
+
+
+def _not_kept(hosts: Sequence[HostView]) -> Iterator[Content]:
+    names = {
+        name for host in hosts if host.memory and host.memory.prefix for name in host.memory.prefix.uncached
+    }
+    if names:
+        yield Content.styled(safe_line(f"earlier prompts: not kept: {', '.join(sorted(names))}"), DIM)
 
 
 def used_of(used: int, ceiling: int) -> str:
@@ -112,7 +122,9 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
         lines.append(("resident", format_bytes(memory.resident_bytes)))
         lines.append(("available", format_bytes(memory.available_bytes)))
         kept = memory.prefix
-        if kept is not None:
+        if kept is not None and kept.uncached:
+            lines.append(("kept", safe_line(f"not kept: {', '.join(kept.uncached)}")))
+        elif kept is not None:
             good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
             lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
         if kept is not None and (kept.disk_blocks or kept.damaged):
