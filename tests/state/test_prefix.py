@@ -1,8 +1,7 @@
 """What ranks keep of earlier sequences reaches the operator: in the state, and in ``status``."""
 
 from console.commands.status import table
-from console.state import apply, initial
-from console.state import ClusterState
+from console.state import ClusterState, apply, initial
 from ringcore.spec.events import MemoryUsed, PrefixUsed, Recorded
 from tests.screen import fake
 
