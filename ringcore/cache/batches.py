@@ -26,8 +26,7 @@ class Batches:
     @property
     def nbytes(self) -> int:
         """Bytes of all caches."""
-        everything = (*self._alone.values(), *self._batches.values())
-        return sum(int(entry.nbytes) for cache in everything for entry in cache if not entry.empty())
+        return sum(map(sequence.nbytes, (*self._alone.values(), *self._batches.values())))
 
     def open(self, slot: int, cache: SequenceCache) -> None:
         self._alone[slot] = cache
@@ -43,9 +42,7 @@ class Batches:
         if len(left) == 1:
             self._alone[left[0]] = [entry.extract(members.index(left[0])) for entry in cache]
         elif left:
-            keep = mx.array([members.index(member) for member in left])
-            for entry in cache:
-                entry.filter(keep)
+            sequence.keep_rows(cache, [members.index(member) for member in left])
             self._batches[left] = cache
 
     def one(self, slot: int) -> SequenceCache:
@@ -64,10 +61,14 @@ class Batches:
     def several(self, slots: Slots) -> SequenceCache:
         """One cache of all ``slots``, rows in that order."""
         if slots not in self._batches:
-            for slot in slots:
+            stays = next((members for members in self._batches if slots[: len(members)] == members), ())
+            cache = self._batches.pop(stays, None)
+            for slot in slots[len(stays) :]:
                 self.one(slot)
-            parts = [self._alone.pop(slot) for slot in slots]
-            self._batches[slots] = _merge(parts)
+            joining = _merge([self._alone.pop(slot) for slot in slots[len(stays) :]])
+            if cache is not None:
+                sequence.extend(cache, joining)
+            self._batches[slots] = cache if cache is not None else joining
         return self._batches[slots]
 
     def _batch_of(self, slot: int) -> Slots:

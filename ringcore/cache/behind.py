@@ -1,7 +1,7 @@
 """Writes blocks to disk behind the work, in a thread of its own, and reads them back into a stage's caches.
 
-Knows how a block becomes tensors of a file: each of its arrays under the number of its layer. Nobody waits
-for the disk: what is given up before it was written is left out.
+Nobody waits for the disk: what is given up before it was written is left out. How a block becomes tensors of
+a file is `tensors`' business.
 """
 
 import threading
@@ -10,15 +10,13 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
-from ringcore.cache import kinds
+from ringcore.cache import tensors
 from ringcore.cache.blocks import Block
-from ringcore.cache.disk import Disk, Tensors
+from ringcore.cache.disk import Disk
 from ringcore.spec.shard import Shard
 
 TRIM_SECONDS = 60.0
-_BRAIN = "bfloat16"  # NumPy has no such numbers: their bits are stored
 _Waiting = tuple[bytes, list[tuple[str, mx.array]]]  # the block's name, and its tensors by theirs
 
 
@@ -39,7 +37,7 @@ class Behind:
     ) -> None:
         self._disk = disk
         self._shard = shard
-        self._keys = _keys(prototype, layers)
+        self._keys = tensors.keys(prototype, layers)
         self._warn = warn
         self._changed = threading.Condition()  # around what waits and all use of the disk but the slow part
         self._waiting: dict[int, _Waiting] = {}  # by place, in order
@@ -64,15 +62,7 @@ class Behind:
         self.gone([place])
         if self._off or self.has(name):
             return
-        named = [
-            (f"{key}.{number}", array)
-            for key, part in zip(self._keys, block, strict=True)
-            for number, array in enumerate(part)
-        ]
-        raw = [
-            (f"{key}.{_BRAIN}", array.view(mx.uint16)) if array.dtype == mx.bfloat16 else (key, array)
-            for key, array in named
-        ]
+        raw = tensors.named(self._keys, block)
         mx.async_eval([array for _, array in raw])
         with self._changed:
             self._waiting[place] = (name, raw)
@@ -87,10 +77,8 @@ class Behind:
     def read(self, name: bytes) -> Block | None:
         """None when files lack a layer of this stage, or were damaged."""
         with self._changed:
-            tensors = self._disk.read(name, self._shard.start, self._shard.end)
-        if tensors is None:
-            return None
-        return tuple(_part(tensors, key) for key in self._keys)
+            found = self._disk.read(name, self._shard.start, self._shard.end)
+        return None if found is None else tensors.parts(self._keys, found)
 
     def clear(self) -> None:
         """Remove every block, those on their way too."""
@@ -125,38 +113,11 @@ class Behind:
             del waiting  # or it would hold the block until the next one comes
 
     def _write(self, name: bytes, raw: list[tuple[str, mx.array]], cleared: int) -> None:
-        tensors = {key: np.array(array) for key, array in raw}
+        content = {key: np.array(array) for key, array in raw}
         # Nobody who holds the lock waits for the disk to sync.
-        prepared = self._disk.prepare(name, self._shard.start, self._shard.end, tensors)
+        prepared = self._disk.prepare(name, self._shard.start, self._shard.end, content)
         with self._changed:
             if cleared == self._cleared:
                 self._disk.keep(prepared)
             else:
                 self._disk.discard(prepared)
-
-
-def _keys(prototype: Sequence[Any], layers: Sequence[int]) -> list[str]:
-    """``layer.leaf`` for each leaf of a stage's cache; leaves of a layer are counted from 0."""
-    keys: list[str] = []
-    counts: dict[int, int] = {}
-    for entry, layer in zip(prototype, layers, strict=True):
-        for _ in kinds.leaves([entry]):
-            keys.append(f"{layer}.{counts.get(layer, 0)}")
-            counts[layer] = counts.get(layer, 0) + 1
-    return keys
-
-
-def _part(tensors: Tensors, key: str) -> tuple[mx.array, ...]:
-    found: list[mx.array] = []
-    while True:
-        name = f"{key}.{len(found)}"
-        if name in tensors:
-            found.append(_array(tensors[name]))
-        elif f"{name}.{_BRAIN}" in tensors:
-            found.append(_array(tensors[f"{name}.{_BRAIN}"]).view(mx.bfloat16))
-        else:
-            return tuple(found)
-
-
-def _array(tensor: NDArray[Any]) -> mx.array:
-    return mx.array(tensor)

@@ -37,7 +37,7 @@ class Holds(Enum):
 
 
 class NotPossible(RingError):
-    """What was asked of a cache is nothing that its class can do."""
+    """What was asked of a cache is nothing that its class can do, or not with the tokens that it holds."""
 
     def __init__(self, leaf: Any, what: str) -> None:
         remedy = 'write memory = "0 MiB" under [cache] in the profile and deploy again'
@@ -134,3 +134,61 @@ def put(leaf: Any, arrays: Arrays, offset: int) -> None:
 def grows_by(leaf: Any) -> int:
     """Tokens by which a leaf of every token grows; 0: by each."""
     return leaf.step if type(leaf) in (KVCache, QuantizedKVCache) else 0
+
+
+def reset(leaf: Any) -> None:
+    """Forget everything. Raises `NotPossible` for a class that is not known."""
+    if leaf.empty():
+        return
+    kind: type[Any] = type(leaf)
+    if kind not in _HOLDS or kind in (BatchKVCache, BatchRotatingKVCache):
+        raise NotPossible(leaf, "be emptied")
+    if kind is ArraysCache:
+        leaf.cache = [None] * len(leaf.cache)
+        vars(leaf).pop("offset", None)
+        return
+    leaf.keys = leaf.values = None
+    leaf.offset = 0
+    if kind is RotatingKVCache:
+        leaf._idx = 0
+    if kind is ChunkedKVCache:
+        leaf.start_position = 0
+
+
+def check_truncate(leaf: Any, tokens: int) -> None:
+    """Raises `NotPossible` when the leaf of one sequence cannot go back to its first ``tokens`` tokens."""
+    if leaf.empty() or not tokens:
+        return
+    held = holds(leaf)
+    if held is None or held is Holds.STATE or type(leaf) in (BatchKVCache, BatchRotatingKVCache):
+        raise NotPossible(leaf, "go back to fewer tokens")
+    needed = min(tokens, window(leaf)) if held is Holds.WINDOW else tokens
+    if (known := leaf.offset - in_order(leaf)[0].shape[TOKENS]) > tokens - needed:
+        raise NotPossible(leaf, f"go back to {tokens} tokens: those before {known} are gone")
+
+
+def truncate(leaf: Any, tokens: int) -> None:
+    """Forget all but the first ``tokens`` tokens of one sequence; lazy. As `check_truncate`."""
+    check_truncate(leaf, tokens)
+    if not tokens:
+        reset(leaf)
+    elif not leaf.empty():
+        arrays = in_order(leaf)
+        kept = arrays[0].shape[TOKENS] - (leaf.offset - tokens)
+        put(leaf, tuple(array[:, :, :kept] for array in arrays), tokens)
+
+
+def keep_rows(leaf: Any, rows: mx.array) -> None:
+    """Forget all sequences of a batch but those in ``rows``, which get that order."""
+    if not hasattr(type(leaf), "filter"):
+        raise NotPossible(leaf, "hold several sequences")
+    leaf.filter(rows)
+
+
+def extend(leaf: Any, other: Any) -> None:
+    """Take the sequences of ``other``, a batch of the same kind, behind the own ones."""
+    if type(leaf) is not type(other) or not hasattr(type(leaf), "extend"):
+        raise NotPossible(leaf, f"take in a {name_of(other)}")
+    if getattr(leaf, "max_size", None) != getattr(other, "max_size", None):
+        raise NotPossible(leaf, f"take in one of {other.max_size} tokens beside its own {leaf.max_size}")
+    leaf.extend(other)
