@@ -41,7 +41,7 @@ class NotPossible(RingError):
 
     def __init__(self, leaf: Any, what: str) -> None:
         remedy = 'write memory = "0 MiB" under [cache] in the profile and deploy again'
-        super().__init__(f"a {name_of(leaf)} cannot {what}", remedy)
+        super().__init__(f"{name_of(leaf)} cannot {what}", remedy)
 
 
 _HOLDS = {

@@ -26,7 +26,8 @@ def situations(draw: st.DrawFn) -> Situation:
     prompts: list[Prompt] = []
     for slot in range(draw(st.integers(0, 3))):
         total = draw(st.integers(1, 200))
-        prompts.append(Prompt(slot, draw(st.integers(1, total)), total))
+        until = draw(st.one_of(st.just(0), st.integers(1, 60)))
+        prompts.append(Prompt(slot, draw(st.integers(1, total)), total, until))
     groups: list[Group] = []
     at = len(prompts)
     for _ in range(draw(st.integers(0, 3))):
@@ -72,6 +73,7 @@ def test_no_choice_passes_a_bound(now: Situation, limits: Bounds) -> None:
     (slot,) = choice.slots
     prompt = next(each for each in now.prompts if each.slot == slot)
     assert 0 < choice.count <= min(prompt.left, limits.chunk, limits.max_prompt_tokens)
+    assert not prompt.until or choice.count <= prompt.until
     assert now.prefill_in_flight < 2 * limits.stages
     in_flight = now.prompt_tokens_in_flight
     assert not in_flight or in_flight + choice.count <= limits.max_prompt_tokens
@@ -210,3 +212,15 @@ def test_every_stage_has_its_next_step_waiting() -> None:
         choice = next_step(Situation(running=8, groups=groups, decode_in_flight=in_flight), BOUNDS)
         assert choice and choice.kind == "decode"
     assert next_step(Situation(running=8, groups=groups, decode_in_flight=6), BOUNDS) is None
+
+
+def test_chunks_up_to_an_end_that_they_may_not_cross_are_as_long_as_each_other() -> None:
+    limits = structs.replace(BOUNDS, stages=1, chunk=100, max_prompt_tokens=1000)
+    sizes: list[int] = []
+    until = 256
+    while until:
+        choice = next_step(Situation(running=1, prompts=(Prompt(0, 900, 900, until),)), limits)
+        assert choice is not None
+        sizes.append(choice.count)
+        until -= choice.count
+    assert sizes == [86, 85, 85]

@@ -25,11 +25,23 @@ def cached(ring: Ring, name: str) -> int:
     return started.cached_tokens
 
 
-@pytest.mark.parametrize(("counts", "order"), [([3, 2], "reverse"), ([1, 2, 2], "forward")])
+@pytest.mark.parametrize(
+    ("name", "counts", "order"),
+    [
+        ("qwen3", [3, 2], "reverse"),
+        ("qwen3", [1, 2, 2], "forward"),
+        ("gemma3_text", [3, 2], "reverse"),
+        ("qwen3_next", [2, 1, 2], "reverse"),
+        pytest.param("qwen3_next", [5], "reverse", marks=pytest.mark.slow),
+        pytest.param("gpt_oss", [1, 2, 2], "forward", marks=pytest.mark.slow),
+        pytest.param("mamba2", [3, 2], "forward", marks=pytest.mark.slow),
+    ],
+)
 def test_a_small_ring_answers_from_blocks_as_mlx_lm_does(
-    counts: list[int], order: str, tmp_path: Path
+    name: str, counts: list[int], order: str, tmp_path: Path
 ) -> None:
-    model = build("qwen3", tmp_path, layers=5)
+    """Windows, states and both included: a block is stored while the caches are where it ends."""
+    model = build(name, tmp_path, layers=5)
     prompt = [(37 * i + 11 + i * i) % VOCABULARY for i in range(2 * BLOCK_TOKENS + 9)]
     expected = greedy_by_mlx_lm(model, prompt, 2 * BLOCK_TOKENS)
     following = [*prompt, *expected, 5, 6]
