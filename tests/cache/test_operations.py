@@ -206,12 +206,14 @@ def test_a_batch_takes_in_others_gives_each_up_and_is_cut_by_row(name: str) -> N
 
 
 def test_states_of_a_batch_are_cut_by_row() -> None:
-    merged = ArraysCache.merge([state(5), state(6)])
-    extended = [merged]
-    sequence.extend(extended, [ArraysCache.merge([state(7)])])
-    (first, absent) = parts.cut(merged, 0, 7, row=2)
-    assert first.shape == (1, 3, 4) and set(first.flatten().tolist()) == {7}
-    assert absent.size == 0
+    states = [state(number) for number in (5, 6, 7)]
+    for leaf in states:
+        leaf[1] = -leaf[0]
+    merged = ArraysCache.merge(states[:2])
+    sequence.extend([merged], [ArraysCache.merge(states[2:])])
+    (first, second) = parts.cut(merged, 0, 7, row=2)
+    assert first.shape == second.shape == (1, 3, 4)
+    assert {*first.flatten().tolist(), *second.flatten().tolist()} == {7, -7}
 
 
 def test_batches_of_other_kinds_or_windows_are_not_taken_in() -> None:
