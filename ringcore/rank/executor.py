@@ -206,7 +206,7 @@ class Executor:
 def _at(slot: _Slot, position: int, row: Row, step: Step) -> None:
     if slot.position != position:
         raise RingError(
-            f"step {step.number} ({step.operation.name}) goes on with slot {row.slot} from position {position}, "
+            f"step {step.number} ({step.operation.name}) takes slot {row.slot} from position {position}, "
             f"its cache here is at {slot.position}",
             "start the ring again",
         )
