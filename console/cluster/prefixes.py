@@ -12,6 +12,7 @@ from msgspec import Struct
 from console.cluster.host import Host
 from console.cluster.prefixes_program import program, read
 from console.cluster.remote import read_run_file
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.deployment import DEPLOYMENT_FILE
 from ringcore.spec.shard import Shard
 
@@ -67,6 +68,7 @@ class Deployed(Struct, frozen=True, kw_only=True):
     dtype: str
     shards: dict[str, Shard]
     kv_bits: int = 0
+    block_tokens: int = BLOCK_TOKENS
 
     @property
     def layers(self) -> int:
@@ -84,6 +86,7 @@ class _Plan(Struct):
     dtype: str
     stages: list[_Stage]
     kv_bits: int = 0
+    block_tokens: int = BLOCK_TOKENS
 
 
 class _Deployment(Struct):
@@ -112,7 +115,12 @@ async def deployed(host: Host, ring: str) -> Deployed | None:
         return None
     shards = {stage.host: stage.shard for stage in plan.stages}
     return Deployed(
-        model=plan.model, revision=plan.revision, dtype=plan.dtype, shards=shards, kv_bits=plan.kv_bits
+        model=plan.model,
+        revision=plan.revision,
+        dtype=plan.dtype,
+        shards=shards,
+        kv_bits=plan.kv_bits,
+        block_tokens=plan.block_tokens,
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from console.cluster.prefixes import Deployed, File
-from ringcore.planning.prefix import BLOCK_TOKENS
 
 KIND = "mlxring prefix cache"
 FORMAT = 1
@@ -69,7 +68,7 @@ def manifest_of(ring: Deployed, root: str, blocks: Sequence[Block], made_at: flo
         revision=ring.revision,
         dtype=ring.dtype,
         kv_bits=ring.kv_bits,
-        block_tokens=BLOCK_TOKENS,
+        block_tokens=ring.block_tokens,
         root=root,
         layers=ring.layers,
         bytes=sum(part.bytes for block in blocks for part in block.parts),

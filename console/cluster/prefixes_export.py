@@ -56,16 +56,16 @@ async def export(hosts: Hosts, file: Path, advance: Advance) -> Exported:
     there = await look_at_all(hosts)
     root = there[profile.leader.name].root
     if ring is None or not root:
-        raise _nothing(profile)
+        raise _nothing(profile, ring)
     kept = {name: each.roots.get(root, Kept()) for name, each in there.items()}
     covers, partial = whole(kept, ring.layers)
     if not covers:
-        raise _nothing(profile, partial)
+        raise _nothing(profile, ring, partial)
     planned = _planned(ring, root, covers)
     with new_archive(file, planned) as writer:
         await _collect(hosts, root, covers, writer, lambda done: advance(done, planned.bytes))
         if not writer.blocks:
-            raise _nothing(profile)
+            raise _nothing(profile, ring)
         manifest = await asyncio.to_thread(writer.finish)
     return Exported(
         file=str(file),
@@ -130,7 +130,7 @@ async def _given(words: Words, host: Host, file: File) -> bytes | None:
     return data if len(data) == file.bytes else None
 
 
-def _nothing(profile: Profile, partial: int = 0) -> ProfileError:
+def _nothing(profile: Profile, ring: Deployed | None, partial: int = 0) -> ProfileError:
     """The error where there is no whole block."""
     if not profile.cache.disk_bytes:
         return ProfileError(
@@ -144,6 +144,6 @@ def _nothing(profile: Profile, partial: int = 0) -> ProfileError:
         )
     return ProfileError(
         f"the ring {profile.name} has nothing in files yet",
-        f"use it first: a prompt counts from {BLOCK_TOKENS} tokens on; "
+        f"use it first: a prompt counts from {ring.block_tokens if ring else BLOCK_TOKENS} tokens on; "
         f"`mlxring cache {quote(profile.path or 'PROFILE')}` shows what is kept",
     )

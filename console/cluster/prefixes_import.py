@@ -173,6 +173,7 @@ def _see_that_it_fits(profile: Profile, ring: Deployed, manifest: Manifest) -> N
         "revision": (manifest.revision, ring.revision),
         "dtype": (manifest.dtype, ring.dtype),
         "bits of a cache": (manifest.kv_bits, ring.kv_bits),
+        "tokens of a block": (manifest.block_tokens, ring.block_tokens),
         "layers": (manifest.layers, ring.layers),
     }
     for what, (theirs, own) in kinds.items():

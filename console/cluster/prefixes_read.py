@@ -14,8 +14,8 @@ from console.cluster.prefixes import File
 from console.cluster.prefixes_archive import FOLDER, FORMAT, KIND, MANIFEST, Manifest
 from console.cluster.prefixes_program import MOST_BYTES
 from ringcore.checkpoint.survey import Unreadable, parse_header
-from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.errors import ProfileError
+from ringcore.spec.profile import LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS
 
 _MOST_MANIFEST = 128 << 20
 _HEX = re.compile(r"[0-9a-f]{32}")
@@ -124,7 +124,8 @@ class Archive:
     def _check(self, manifest: Manifest) -> None:
         names = [block.name for block in manifest.blocks]
         sound = all(_HEX.fullmatch(name) for name in (manifest.root, *names)) and len({*names}) == len(names)
-        if not (sound and names and manifest.block_tokens == BLOCK_TOKENS):
+        tokens = LEAST_BLOCK_TOKENS <= manifest.block_tokens <= MOST_BLOCK_TOKENS
+        if not (sound and names and tokens):
             raise self._foreign("its manifest names what are no blocks")
         total = 0
         for block in manifest.blocks:

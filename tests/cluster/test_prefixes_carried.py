@@ -216,6 +216,7 @@ async def test_while_the_ring_runs_nothing_is_imported(ring: Keeping, file: Path
         ({"revision": "r2"}, "revision r1, t has r2"),
         ({"dtype": "float16"}, "dtype float32, t has float16"),
         ({"kv_bits": 8}, "bits of a cache 0, t has 8"),
+        ({"block_tokens": 256}, "tokens of a block 64, t has 256"),
     ],
 )
 async def test_blocks_that_another_model_computed_are_refused(
