@@ -79,4 +79,9 @@ def prefix_table(state: ClusterState) -> list[str]:
             f"  {used.reused_tokens:>13}  {used.evicted:>7}  {format_bytes(used.disk_bytes):>9}"
             f"  {used.damaged:>7}"
         )
-    return lines
+    came = [(rank, used) for rank, used in kept if used.brought or used.missed]
+    return lines + [
+        f"rank {rank}: {used.brought} blocks of {format_bytes(used.brought_bytes)} came from other hosts"
+        + (f", {used.missed} were asked for in vain" if used.missed else "")
+        for rank, used in came
+    ]

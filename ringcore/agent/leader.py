@@ -8,15 +8,19 @@ from collections.abc import Sequence
 
 from ringcore import __version__
 from ringcore.agent import peer_link
+from ringcore.agent.blocks_leader import BlocksLeader
 from ringcore.agent.gateway import Gateway
 from ringcore.agent.peer_link import PeerLink, Untrusted
 from ringcore.agent.peer_messages import (
+    BlocksHere,
     EndRank,
     FromMember,
     Gone,
     JoinRank,
+    OpenBlocks,
     Present,
     RankFailed,
+    RankHolds,
     RankSaid,
     StartRank,
     WakeRank,
@@ -25,8 +29,8 @@ from ringcore.agent.peer_messages import (
 from ringcore.agent.ring import EPOCH, End, JoinRanks, Order, Phase, RingControl, StartRanks
 from ringcore.agent.role import Host
 from ringcore.agent.supervisor import Supervisor
-from ringcore.spec.control import MAX_LINE
-from ringcore.spec.deployment import Member
+from ringcore.spec.block_file import PREFIX_FOLDER
+from ringcore.spec.control import MAX_LINE, Bring, Fingerprints
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import (
     Level,
@@ -37,6 +41,7 @@ from ringcore.spec.events import (
     RingChanged,
     StepCount,
 )
+from ringcore.spec.root import root_of
 
 _FAREWELL_SECONDS = 5.0  # for members to end their ranks
 
@@ -51,6 +56,7 @@ class Leader:
         self._loop = asyncio.get_running_loop()
         self._ring = RingControl(host.deployment.members, self._loop.time())
         self._links: dict[int, PeerLink[FromMember]] = {}
+        self._held: dict[int, Fingerprints] = {}  # by rank
         self._gone = asyncio.Event()
         self._moved = asyncio.Event()
         self._end: End | None = None
@@ -65,8 +71,17 @@ class Leader:
             host.journal,
             self._said,
             self._failed,
+            self._for_agents,
             self._wake_all,
             self._changed,
+        )
+
+        self._blocks = BlocksLeader(
+            host.folder / PREFIX_FOLDER,
+            host.deployment,
+            self._open_for_blocks,
+            self._supervisor.tell_blocks,
+            self._say,
         )
 
     # life ----------------------------------------------------------------------------------------
@@ -100,6 +115,10 @@ class Leader:
         return self._end.failure
 
     def forget(self) -> None:
+        self._spawn(self._forget())
+
+    async def _forget(self) -> None:
+        await self._blocks.forget()  # or what is on its way would come after the files have gone
         self._supervisor.forget()
 
     def stop(self) -> None:
@@ -110,6 +129,7 @@ class Leader:
             self._change("failed", failure=failure)
         for link in self._links.values():
             link.send(EndRank(failure=failure))
+        await self._blocks.close()
         await asyncio.gather(
             self._gateway.end(), self._supervisor.end(failure), self._farewell(), return_exceptions=True
         )
@@ -144,8 +164,10 @@ class Leader:
                     self._spawn(self._supervisor.start(EPOCH))
                     self._spawn(self._gateway.run(self._changed))
                 case JoinRanks():
-                    self._send_all(JoinRank())
-                    self._supervisor.join()
+                    root = root_of(self._deployment.plan, self._held)
+                    self._send_all(JoinRank(root=root))
+                    self._supervisor.join(root)
+                    self._blocks.join(root)
                 case End():
                     self._end = order
         self._moved.set()
@@ -164,6 +186,10 @@ class Leader:
         for link in self._links.values():
             link.send(message)
 
+    def _open_for_blocks(self, rank: int) -> None:
+        if rank in self._links:
+            self._links[rank].send(OpenBlocks())
+
     def _spawn(self, work: "asyncio.Future[None] | object") -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
@@ -179,6 +205,12 @@ class Leader:
             self._supervisor.press(event)
             return
         self._obey(self._ring.rank_said(event, self._loop.time()))
+
+    def _for_agents(self, message: Fingerprints | Bring) -> None:
+        if isinstance(message, Fingerprints):
+            self._held[0] = message
+        else:
+            self._blocks.bring(message)
 
     def _failed(self, failure: Failure) -> None:
         self._ring.failed(failure, self._loop.time())
@@ -206,16 +238,21 @@ class Leader:
         peer = writer.get_extra_info("peername")
         try:
             link = await peer_link.accept(reader, writer, self._host.secret, from_member)
-            member = self._member(await link.receive())
+            present = self._present(await link.receive())
+            member = self._deployment.members[present.rank]
         except (Untrusted, OSError) as error:
             self._say("WARNING", f"a connection from {peer[0] if peer else 'nowhere'} was refused: {error}")
             writer.close()
+            return
+        if present.blocks:
+            if not self._blocks.meet(member.rank, link):
+                await link.close()
             return
         self._links[member.rank] = link
         self._say("INFO", f"the agent of rank {member.rank} on {member.host} is here")
         self._obey(self._ring.present(member.rank, self._loop.time()))
         try:
-            await self._listen(link)
+            await self._listen(link, member.rank)
         except ConnectionError as error:
             if not self._ring.ended:
                 cause = f"its agent is gone: {error}"
@@ -226,7 +263,7 @@ class Leader:
             self._gone.set()
             await link.close()
 
-    def _member(self, message: FromMember) -> Member:
+    def _present(self, message: FromMember) -> Present:
         """Raises `Untrusted` when the other side is not a member of this very run that is missing."""
         if not isinstance(message, Present):
             raise Untrusted("it did not say who it is")
@@ -234,16 +271,22 @@ class Leader:
             raise Untrusted(f"rank {message.rank} was deployed for another run; deploy again")
         if message.version != __version__:
             raise Untrusted(f"rank {message.rank} runs version {message.version}, this is {__version__}")
-        if message.rank in self._links or not 0 < message.rank < len(self._deployment.members):
+        if (message.rank in self._links) != message.blocks or not 0 < message.rank < len(
+            self._deployment.members
+        ):
             raise Untrusted(f"rank {message.rank} is here already, or is none of this ring")
-        return self._deployment.members[message.rank]
+        return message
 
-    async def _listen(self, link: PeerLink[FromMember]) -> None:
+    async def _listen(self, link: PeerLink[FromMember], rank: int) -> None:
         while True:
             message = await link.receive()
             match message:
                 case RankSaid():
                     self._said(message.event)
+                case RankHolds():
+                    self._held[rank] = message.fingerprints
+                case BlocksHere():
+                    self._blocks.heard(rank, message)
                 case RankFailed():
                     self._failed(message.failure)
                 case Gone():

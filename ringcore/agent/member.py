@@ -5,15 +5,19 @@ from contextlib import suppress
 
 from ringcore import __version__
 from ringcore.agent import peer_link
+from ringcore.agent.blocks_member import BlocksMember
 from ringcore.agent.journal import Journal
 from ringcore.agent.peer_link import PeerLink, Untrusted
 from ringcore.agent.peer_messages import (
+    BlocksHere,
     EndRank,
     FromLeader,
     Gone,
     JoinRank,
+    OpenBlocks,
     Present,
     RankFailed,
+    RankHolds,
     RankSaid,
     StartRank,
     WakeRank,
@@ -22,7 +26,8 @@ from ringcore.agent.peer_messages import (
 from ringcore.agent.ring import PRESENT_SECONDS
 from ringcore.agent.role import Host
 from ringcore.agent.supervisor import Supervisor
-from ringcore.spec.control import MAX_LINE
+from ringcore.spec.block_file import PREFIX_FOLDER
+from ringcore.spec.control import MAX_LINE, Bring, Fingerprints
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
 
@@ -46,8 +51,13 @@ class Member:
             host.journal,
             self._said,
             self._failed,
+            self._for_leader,
             self._never_wakes,
             self._changed,
+        )
+
+        self._blocks = BlocksMember(
+            host.folder / PREFIX_FOLDER, host.deployment, self._tell, self._connect_for_blocks
         )
 
     async def open(self) -> None:
@@ -73,6 +83,7 @@ class Member:
                 self._link.send(
                     RankFailed(failure=self._failure("the operator ended the ring on this host alone"))
                 )
+        await self._blocks.close()
         await self._supervisor.end(failure)
         if self._link is not None:
             self._link.send(Gone())
@@ -93,14 +104,7 @@ class Member:
             )
         except Untrusted as error:
             return self._failure(f"{leader.address}:{self._deployment.control_port}: {error}", "deploy again")
-        self._link.send(
-            Present(
-                rank=self._deployment.rank,
-                run_id=self._deployment.run_id,
-                digest=self._deployment.plan.digest,
-                version=__version__,
-            )
-        )
+        self._link.send(self._present())
         try:
             while True:
                 message = await self._link.receive()
@@ -120,11 +124,30 @@ class Member:
                     self._supervisor.start(message.epoch), name="start the rank"
                 )
             case JoinRank():
-                self._supervisor.join()
+                self._supervisor.join(message.root)
+                self._blocks.join(message.root)
+            case OpenBlocks():
+                self._blocks.open()
             case WakeRank():
                 self._supervisor.wake()
             case _:
                 pass
+
+    def _present(self, *, blocks: bool = False) -> Present:
+        return Present(
+            rank=self._deployment.rank,
+            run_id=self._deployment.run_id,
+            digest=self._deployment.plan.digest,
+            version=__version__,
+            blocks=blocks,
+        )
+
+    async def _connect_for_blocks(self) -> PeerLink[FromLeader]:
+        """Raises ``OSError`` or `Untrusted`."""
+        async with asyncio.timeout(PRESENT_SECONDS):
+            link = await self._reach()
+        link.send(self._present(blocks=True))
+        return link
 
     async def _reach(self) -> PeerLink[FromLeader]:
         """Tries until it is cancelled. Raises `Untrusted`."""
@@ -144,6 +167,14 @@ class Member:
     def _said(self, event: RankChanged | StepCount | MemoryUsed | MemoryPressure) -> None:
         if self._link is not None:
             self._link.send(RankSaid(event=event))
+
+    def _for_leader(self, message: Fingerprints | Bring) -> None:
+        if isinstance(message, Fingerprints):
+            self._tell(RankHolds(fingerprints=message))
+
+    def _tell(self, message: RankHolds | BlocksHere) -> None:
+        if self._link is not None:
+            self._link.send(message)
 
     def _failed(self, failure: Failure) -> None:
         # The leader may know a cause behind this one: what is journaled waits for its verdict.

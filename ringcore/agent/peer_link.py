@@ -8,21 +8,23 @@ Handshake (each side a random nonce; HMAC-SHA256 under the run's secret)::
     member -> leader   <code of "member" and both nonces>
 
 Then lines ``<code> <JSON>``, the code over direction, running number and text under a key of both
-nonces: nothing can be changed, doubled, left out or put in by others on the network. Nothing is
-hidden from them: phases, counters and failures travel in the clear, the secret never does.
+nonces, and behind a `Piece` as many bytes as it says and their code: nothing can be changed, doubled,
+left out or put in by others on the network. Nothing is hidden from them: phases, counters, failures and
+what files of the prefix cache hold travel in the clear, the secret never does.
 """
 
 import asyncio
 import hashlib
 import hmac
 import secrets
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from ringcore.agent.peer_messages import Beat, encoder
+from ringcore.agent.peer_messages import Beat, Piece, encoder
 
 BEAT_SECONDS, SILENCE_SECONDS = 1.0, 5.0
 HANDSHAKE_SECONDS = 4.0
@@ -62,18 +64,35 @@ class PeerLink(Generic[_T]):
         self._writer.write(self._code(self._out, self._sent, text) + b" " + text + b"\n")
         self._sent += 1
 
+    async def send_piece(self, data: bytes) -> None:
+        """Bytes of a file, as they are, behind a `Piece`; waits while the other side does not take them.
+        Raises ``ConnectionError``."""
+        if self._writer.is_closing():
+            raise ConnectionError("the connection was closed")
+        self.send(Piece(size=len(data)))
+        self._writer.write(data + self._code(self._out, self._sent, data))
+        self._sent += 1
+        with _heard():
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await self._writer.drain()
+
+    async def receive_piece(self, piece: Piece) -> bytes:
+        """What follows that message. Raises ``ConnectionError``."""
+        with _heard():
+            async with asyncio.timeout(SILENCE_SECONDS):
+                raw = await self._reader.readexactly(piece.size + 2 * _CODE_BYTES)
+        data, code = raw[: piece.size], raw[piece.size :]
+        if not hmac.compare_digest(code, self._code(self._in, self._received, data)):
+            raise ConnectionError("a piece was forged or lost on the way")
+        self._received += 1
+        return data
+
     async def receive(self) -> _T:
         """The next message that is no heartbeat."""
         while True:
-            try:
+            with _heard():
                 async with asyncio.timeout(SILENCE_SECONDS):
                     raw = await self._reader.readline()
-            except TimeoutError:
-                raise ConnectionError(f"nothing was heard for {SILENCE_SECONDS:.0f} s") from None
-            except OSError as error:
-                raise ConnectionError(error.strerror or str(error)) from None
-            except ValueError:
-                raise ConnectionError("a line is too long") from None
             if not raw.endswith(b"\n"):
                 raise ConnectionError("the connection was closed")
             code, _, text = raw[:-1].partition(b" ")
@@ -86,6 +105,15 @@ class PeerLink(Generic[_T]):
                 raise ConnectionError(f"a message is not understood: {error}") from None
             if not isinstance(message, Beat):
                 return message
+
+    @property
+    def closed(self) -> bool:
+        return self._writer.is_closing()
+
+    def cut(self) -> None:
+        """Leave at once: what was not sent is not."""
+        self._beating.cancel()
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Send what is left (2 s at most) and leave."""
@@ -138,6 +166,21 @@ async def greet(
             raise Untrusted("something else than the leader's agent of this run listens there")
         writer.write(_code(secret, b"member", ours, theirs) + b"\n")
     return PeerLink(reader, writer, _session(secret, ours, theirs), False, decoder)
+
+
+@contextmanager
+def _heard() -> Generator[None]:
+    """What a connection's end looks like, in words."""
+    try:
+        yield
+    except TimeoutError:
+        raise ConnectionError(f"nothing was heard for {SILENCE_SECONDS:.0f} s") from None
+    except asyncio.IncompleteReadError:
+        raise ConnectionError("the connection was closed") from None
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from None
+    except ValueError:
+        raise ConnectionError("a line is too long") from None
 
 
 def _limit() -> Any:

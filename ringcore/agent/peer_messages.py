@@ -3,11 +3,18 @@
 Framing and authentication is `peer_link`'s.
 """
 
-import msgspec
-from msgspec import Struct
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta, Struct
+
+from ringcore.spec.block_file import BlockFile
+from ringcore.spec.control import Fingerprints
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import MemoryPressure, MemoryUsed, RankChanged, StepCount
+
+MAX_PIECE = 512 << 10
+MOST_NAMES = 8192  # in one message, which is a line
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -26,6 +33,7 @@ class Present(_Message, frozen=True, tag="present"):
     run_id: str
     digest: str
     version: str
+    blocks: bool = False  # one more connection of a member that is here, for files of blocks
 
 
 class RankSaid(_Message, frozen=True, tag="said"):
@@ -34,10 +42,23 @@ class RankSaid(_Message, frozen=True, tag="said"):
     event: RankChanged | StepCount | MemoryUsed | MemoryPressure
 
 
+class RankHolds(_Message, frozen=True, tag="holds"):
+    """What tells the weights of the member's rank from all others."""
+
+    fingerprints: Fingerprints
+
+
 class RankFailed(_Message, frozen=True, tag="failed"):
     """The member's rank has ended, or must be ended, for this reason."""
 
     failure: Failure
+
+
+class BlocksHere(_Message, frozen=True, tag="blocks"):
+    """Files of the prefix cache on the member's host, `MOST_NAMES` at most; ``more`` follow."""
+
+    files: tuple[BlockFile, ...]
+    more: bool = False
 
 
 class Gone(_Message, frozen=True, tag="gone"):
@@ -50,11 +71,17 @@ class StartRank(_Message, frozen=True, tag="start"):
 
 
 class JoinRank(_Message, frozen=True, tag="join"):
-    """Every rank has loaded: open the links now."""
+    """Every rank has loaded: open the links now. ``root``: see `ringcore.spec.root`."""
+
+    root: str = ""
 
 
 class WakeRank(_Message, frozen=True, tag="wake"):
     """The leader's rank puts a step on the parked ring."""
+
+
+class OpenBlocks(_Message, frozen=True, tag="open_blocks"):
+    """Connect once more, for files of blocks."""
 
 
 class EndRank(_Message, frozen=True, tag="end"):
@@ -63,8 +90,37 @@ class EndRank(_Message, frozen=True, tag="end"):
     failure: Failure | None = None
 
 
-FromMember = Beat | Present | RankSaid | RankFailed | Gone
-FromLeader = Beat | StartRank | JoinRank | WakeRank | EndRank
+# on a connection for files of blocks --------------------------------------------------------------
+class GiveFile(_Message, frozen=True, tag="give"):
+    """To a member: its pieces, then `FileDone`."""
+
+    file: BlockFile
+
+
+class TakeFile(_Message, frozen=True, tag="take"):
+    """To a member: pieces and `FileDone` follow; answered by `FileDone` when it is on the member's disk."""
+
+    file: BlockFile
+
+
+class Piece(_Message, frozen=True, tag="piece"):
+    """So many bytes follow, as they are."""
+
+    size: Annotated[int, Meta(ge=1, le=MAX_PIECE)]
+
+
+class FileDone(_Message, frozen=True, tag="file_done"):
+    """``cause``: why it is not; "" when it is."""
+
+    cause: str = ""
+
+
+FromMember = (
+    Beat | Present | RankSaid | RankHolds | RankFailed | BlocksHere | Gone | Piece | FileDone
+)  # fmt: skip
+FromLeader = (
+    Beat | StartRank | JoinRank | WakeRank | OpenBlocks | EndRank | GiveFile | TakeFile | Piece | FileDone
+)
 
 encoder = msgspec.json.Encoder()
 from_member = msgspec.json.Decoder(FromMember)

@@ -16,7 +16,20 @@ from msgspec import structs
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
 from ringcore.agent.threads import thread_variables, usable_cores
-from ringcore.spec.control import ChildToAgent, Fatal, ForgetPrefixes, Join, Pressure, Say, Wake, WakeAll
+from ringcore.spec.control import (
+    BlocksElsewhere,
+    Bring,
+    Brought,
+    ChildToAgent,
+    Fatal,
+    Fingerprints,
+    ForgetPrefixes,
+    Join,
+    Pressure,
+    Say,
+    Wake,
+    WakeAll,
+)
 from ringcore.spec.deployment import Deployment
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import Level, LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
@@ -28,7 +41,8 @@ Report = Callable[[RankChanged | StepCount | MemoryUsed | MemoryPressure], None]
 
 class Supervisor:
     """``said``: what the rank tells of its phase, steps and memory. ``failed``: it ended, or must be ended,
-    and why. ``wake_all``: rank 0 puts a step on the parked ring."""
+    and why. ``for_agents``: what it tells of its weights, and which blocks it wants from other hosts.
+    ``wake_all``: rank 0 puts a step on the parked ring."""
 
     def __init__(
         self,
@@ -37,6 +51,7 @@ class Supervisor:
         journal: Journal,
         said: Report,
         failed: Callable[[Failure], None],
+        for_agents: Callable[[Fingerprints | Bring], None],
         wake_all: Callable[[], None],
         children_changed: Callable[[], None],
     ) -> None:
@@ -45,6 +60,7 @@ class Supervisor:
         self._journal = journal
         self._said = said
         self._failed = failed
+        self._for_agents = for_agents
         self._wake_all = wake_all
         self._children_changed = children_changed
         self._child: Child | None = None
@@ -75,9 +91,9 @@ class Supervisor:
         self._children_changed()
         self._watching = asyncio.create_task(self._watch(self._child), name="watch the rank")
 
-    def join(self) -> None:
+    def join(self, root: str) -> None:
         if self._child is not None:
-            self._child.tell(Join())
+            self._child.tell(Join(root=root))
 
     def wake(self) -> None:
         if self._child is not None:
@@ -91,6 +107,11 @@ class Supervisor:
         """Rank 0 hears how a rank stands with its memory."""
         if self._child is not None:
             self._child.tell(Pressure(event=event))
+
+    def tell_blocks(self, message: BlocksElsewhere | Brought) -> None:
+        """Rank 0 hears of blocks on other hosts."""
+        if self._child is not None:
+            self._child.tell(message)
 
     async def end(self, failure: Failure | None) -> None:
         """End the rank: in order when ``failure`` is None, at once otherwise. Journals how it ended.
@@ -125,6 +146,8 @@ class Supervisor:
                 self._fatal = structs.replace(
                     message.failure, host=self._deployment.me.host, rank=self._deployment.rank
                 )
+            case Fingerprints() | Bring():
+                self._for_agents(message)
             case WakeAll():
                 self._wake_all()
             case _:

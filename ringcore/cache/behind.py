@@ -13,7 +13,7 @@ import numpy as np
 
 from ringcore.cache import tensors
 from ringcore.cache.blocks import Block
-from ringcore.cache.disk import Disk
+from ringcore.cache.disk import Disk, Figures
 from ringcore.spec.shard import Shard
 
 TRIM_SECONDS = 60.0
@@ -52,10 +52,9 @@ class Behind:
             return self._disk.has(name, self._shard.start, self._shard.end)
 
     @property
-    def figures(self) -> tuple[int, int, int]:
-        """Blocks and bytes on disk, and damaged files that were removed."""
+    def figures(self) -> Figures:
         with self._changed:
-            return len(self._disk), self._disk.nbytes, self._disk.damaged
+            return self._disk.figures
 
     def write(self, name: bytes, place: int, block: Block) -> None:
         """As soon as can be; returns at once. ``place`` holds the block until `gone`."""

@@ -8,13 +8,13 @@ what is its own. What is damaged or foreign is removed and counted, never served
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-_FILE = re.compile(r"([0-9a-f]{32})\.([0-9]+)-([0-9]+)\.safetensors")
+from ringcore.spec.block_file import BlockFile, parse
+
 _PRIVATE = 0o700
 
 
@@ -44,6 +45,16 @@ class Prepared(Struct, frozen=True):
     temporary: Path
 
 
+class Figures(NamedTuple):
+    """Blocks and bytes on disk; damaged files that were removed; what of the blocks came from other hosts."""
+
+    blocks: int
+    bytes: int
+    damaged: int
+    brought: int
+    brought_bytes: int
+
+
 class Disk:
     """Under ``folder``: files of ``root`` (what the names of the blocks hang on); of others nothing is left.
     At most ``blocks`` blocks, the least recently used go first, and none that is older than
@@ -57,12 +68,18 @@ class Disk:
         self._files: OrderedDict[bytes, list[_File]] = OrderedDict()  # least recently used first
         self.nbytes = 0
         self.damaged = 0
+        self.brought = 0  # blocks of which files came from other hosts
+        self.brought_bytes = 0
         self._folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
         for other in folder.iterdir():
             if other != self._folder:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         self._find()
         self.trim()
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(len(self), self.nbytes, self.damaged, self.brought, self.brought_bytes)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -78,7 +95,7 @@ class Disk:
 
     def prepare(self, name: bytes, start: int, end: int, tensors: Tensors) -> Prepared:
         """The slow part of `write`, which may run beside every other method. Raises ``OSError``."""
-        path = self._folder / f"{name.hex()}.{start}-{end}.safetensors"
+        path = self._folder / BlockFile(name.hex(), start, end).file_name
         content = save(dict(tensors), {"root": self._root, "block": name.hex(), "sum": _sum(tensors)})
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -109,6 +126,8 @@ class Disk:
     def read(self, name: bytes, start: int, end: int) -> Tensors | None:
         """The tensors of layers ``start`` to ``end``; None when files lack some. A file that is not what it
         says is removed."""
+        if not self.has(name, start, end):
+            self._look_for(name)
         found: dict[str, NDArray[Any]] = {}
         for file in tuple(self._files.get(name, ())):
             if file.start < end and start < file.end:
@@ -135,9 +154,13 @@ class Disk:
             self._drop(oldest)
 
     def clear(self) -> None:
-        """Remove every block."""
+        """Remove every block, also what was brought here and never looked for."""
         for name in tuple(self._files):
             self._drop(name)
+        with contextlib.suppress(OSError):
+            for path in self._folder.iterdir():
+                if parse(path.name, 0) is not None:
+                    _remove(path)
 
     def _content(self, name: bytes, file: _File) -> Tensors:
         try:
@@ -159,15 +182,31 @@ class Disk:
     def _find(self) -> None:
         found: list[tuple[float, bytes, _File]] = []
         for path in self._folder.iterdir():
-            match = _FILE.fullmatch(path.name)
-            if match is None or not path.is_file() or path.is_symlink():
+            stat = path.lstat()
+            said = parse(path.name, stat.st_size)
+            if said is None or not S_ISREG(stat.st_mode):
                 self._damaged(path)
                 continue
-            stat = path.stat()
-            file = _File(int(match[2]), int(match[3]), path, stat.st_size)
-            found.append((stat.st_mtime, bytes.fromhex(match[1]), file))
+            file = _File(said.start, said.end, path, said.size)
+            found.append((stat.st_mtime, bytes.fromhex(said.name), file))
         for _, name, file in sorted(found, key=lambda each: each[0]):
             self._note(name, file)
+
+    def _look_for(self, name: bytes) -> None:
+        """Files of the block that came since this was opened: the agent puts them here."""
+        known = {file.path for file in self._files.get(name, ())}
+        came = 0
+        for path in self._folder.glob(f"{name.hex()}.*"):
+            with contextlib.suppress(OSError):
+                stat = path.lstat()
+                said = parse(path.name, stat.st_size)
+                if said is not None and path not in known and S_ISREG(stat.st_mode):
+                    self._note(name, _File(said.start, said.end, path, said.size))
+                    came += said.size
+        if came:
+            self.brought += 1
+            self.brought_bytes += came
+            self.trim()
 
     def _note(self, name: bytes, file: _File) -> None:
         files = self._files.setdefault(name, [])

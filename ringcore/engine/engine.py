@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 
 from ringcore.engine import logprobs, opening
+from ringcore.engine.elsewhere import Elsewhere
 from ringcore.engine.groups import Slots, regroup
 from ringcore.engine.kept import Kept
 from ringcore.engine.limits import Limits, refusal
@@ -16,6 +17,7 @@ from ringcore.engine.pace import Pace
 from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
 from ringcore.engine.sequence import Flight, Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
+from ringcore.spec.control import Bring, Brought
 from ringcore.spec.engine import (
     EngineToGateway,
     Finished,
@@ -34,13 +36,25 @@ _NO_GRAMMAR = (
 
 
 class Engine:
-    """Every method that changes something returns the messages the gateway must get, in order."""
+    """Every method that changes something returns the messages the gateway must get, in order.
 
-    def __init__(self, limits: Limits, on_disk: Callable[[bytes], bool] = lambda _name: False) -> None:
+    ``on_disk``: whether the leader's host has a block in a file. ``ask``: for blocks of other hosts. ``say``:
+    to the log."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        on_disk: Callable[[bytes], bool] = lambda _name: False,
+        ask: Callable[[Bring], None] = lambda _order: None,
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         self._limits = limits
         self._queue: deque[Submit] = deque()
         self._running: list[Sequence] = []  # in order of arrival
-        self._kept = Kept(limits.prefix, on_disk)
+        self._elsewhere = Elsewhere(
+            limits.prefix.block_tokens, on_disk, ask, say, lambda: self._pace.token_seconds
+        )
+        self._kept = Kept(limits.prefix, self._elsewhere)
         self._to_drop: deque[Sequence] = deque()
         self._flights: deque[Flight] = deque()
         self._free = deque(range(limits.bounds.sequences))
@@ -105,6 +119,14 @@ class Engine:
     def clear(self) -> None:
         """Nothing is kept of earlier sequences, in memory or in files, but what running ones use."""
         self._kept.clear()
+
+    def elsewhere(self, blocks: Items[tuple[str, int]]) -> None:
+        """These blocks lie in files of the ring's hosts, but not of each whose rank has layers of them."""
+        self._elsewhere.there(blocks)
+
+    def brought(self, answer: Brought) -> None:
+        """The agents' answer to what was asked for."""
+        self._kept.brought(answer)
 
     def shed(self, cause: str) -> list[EngineToGateway]:
         """End the youngest running request, whose client hears ``cause``."""

@@ -4,23 +4,26 @@ Joins the index with running sequences. Knows no messages, and not what else is 
 """
 
 from collections import deque
-from collections.abc import Callable
 
 from ringcore.engine import prefix_steps
+from ringcore.engine.elsewhere import Elsewhere
 from ringcore.engine.limits import Keeping
-from ringcore.engine.prefix import Chain, PrefixIndex
+from ringcore.engine.prefix import Chain, Claim, PrefixIndex
 from ringcore.engine.prefix_steps import Aside
 from ringcore.engine.sequence import Sequence
 from ringcore.engine.step import Row
+from ringcore.spec.control import Brought
 
 
 class Kept:
-    """``asides``: steps that are due, in this order, before any other. ``on_disk``: whether the leader's host
-    has a block in a file."""
+    """``asides``: steps that are due, in this order, before any other. ``elsewhere``: which blocks lie in
+    files, and where."""
 
-    def __init__(self, keeping: Keeping, on_disk: Callable[[bytes], bool]) -> None:
+    def __init__(self, keeping: Keeping, elsewhere: Elsewhere) -> None:
         self._keeping = keeping
-        self._index = PrefixIndex(keeping.blocks, keeping.block_tokens, keeping.root, on_disk)
+        self._index = PrefixIndex(keeping.blocks, keeping.block_tokens, keeping.root, elsewhere.in_place)
+        self._elsewhere = elsewhere
+        self._waiting: dict[int, list[Sequence]] = {}  # by order
         self._fetching: dict[int, Sequence] = {}  # by slot
         self.asides: deque[Aside] = deque()
 
@@ -29,7 +32,12 @@ class Kept:
         return self._index.begin(prompt)
 
     def begin(self, sequence: Sequence) -> None:
-        """With the blocks that are held, once those that lie on disk have come."""
+        """With the blocks that are held, once those that lie on disk have come, here or on other hosts."""
+        order = self._elsewhere.order(sequence.chain.names[len(sequence.chain.places) :])
+        if order is not None:
+            sequence.fetching = Claim()
+            self._waiting.setdefault(order, []).append(sequence)
+            return
         claim = self._index.fetch(sequence.chain, prefix_steps.FETCH_BLOCKS)
         if claim.places:
             sequence.fetching = claim
@@ -50,6 +58,14 @@ class Kept:
         self.asides += prefix_steps.forgetting(self._index.arrived(chain, claim, max(0, row.token)))
         if not sequence.ended:
             self.begin(sequence)  # more may lie on disk
+
+    def brought(self, answer: Brought) -> None:
+        """Blocks of other hosts are in place now, or will not be."""
+        self._elsewhere.came(answer)
+        for sequence in self._waiting.pop(answer.id, ()):
+            sequence.fetching = None
+            if not sequence.ended:
+                self.begin(sequence)
 
     def until(self, sequence: Sequence) -> int:
         """Tokens to the next end of a block that no chunk may go across; 0: any may."""
@@ -93,5 +109,6 @@ class Kept:
     def clear(self) -> None:
         """Nothing stays, in memory or in files, but what running sequences use."""
         self.forget(self._keeping.blocks)
+        self._elsewhere.clear()
         if self._keeping.blocks:
             self.asides.append(prefix_steps.CLEARING)

@@ -25,6 +25,11 @@ class Pace:
         """A chunk of ``tokens`` took that long."""
         self._token = _mixed(self._token, seconds / max(1, tokens))
 
+    @property
+    def token_seconds(self) -> float:
+        """Of a token of a chunk; 0 before anything was measured."""
+        return self._token
+
     def chunk(self, groups: int) -> int:
         """Tokens of a chunk beside ``groups`` that decode; at least 1."""
         if not self._step or not self._token:

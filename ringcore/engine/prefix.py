@@ -38,11 +38,6 @@ class Claim(Struct, frozen=True):
     names: tuple[bytes, ...] = ()
 
 
-def root_name(*facts: str) -> bytes:
-    """What the first blocks hang on: equal facts (model, dtype, ...) make equal blocks of equal tokens."""
-    return hashlib.blake2b("\0".join(facts).encode(), digest_size=NAME_BYTES).digest()
-
-
 class PrefixIndex:
     """``places``: how many blocks of ``block_tokens`` there may be; with 0 nothing is ever found or stored.
     ``on_disk``: whether the leader's host has a block in a file."""

@@ -82,6 +82,7 @@ class _Now(Collector):
         yield GaugeMetricFamily("mlxring_requests_waiting", "Requests not begun on the ring", waiting)
         yield GaugeMetricFamily("mlxring_requests_running", "Requests that the ring works at", running)
         yield from self._ranks()
+        yield from self._blocks()
 
     def _ranks(self) -> Iterator[Metric]:
         steps = CounterMetricFamily("mlxring_rank_steps", "Steps of a rank in this epoch", labels=("rank",))
@@ -100,3 +101,18 @@ class _Now(Collector):
             for kind in ("weight", "kv", "workspace", "resident", "available"):
                 memory.add_metric([str(rank), kind], getattr(used, f"{kind}_bytes"))
         yield from (steps, tokens, busy, link, memory)
+
+    def _blocks(self) -> Iterator[Metric]:
+        """Of the prefix cache, that came to a rank's host from others."""
+        labels = ("rank",)
+        brought = CounterMetricFamily("mlxring_rank_blocks_brought", "Blocks from other hosts", labels=labels)
+        size = CounterMetricFamily("mlxring_rank_blocks_brought_bytes", "Bytes of them", labels=labels)
+        missed = CounterMetricFamily(
+            "mlxring_rank_blocks_missed", "Blocks that other hosts were asked for in vain", labels=labels
+        )
+        for rank, used in sorted(self._pulse.memory.items()):
+            if used.prefix is not None:
+                brought.add_metric([str(rank)], used.prefix.brought)
+                size.add_metric([str(rank)], used.prefix.brought_bytes)
+                missed.add_metric([str(rank)], used.prefix.missed)
+        yield from (brought, size, missed)

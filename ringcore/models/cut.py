@@ -3,6 +3,7 @@
 Holds modules whose weights are in memory. Knows nothing of files, of other stages, or of how it was cut.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -10,6 +11,7 @@ import mlx.nn as nn
 
 from ringcore.cache import sequence
 from ringcore.models.caches import Caches
+from ringcore.models.fingerprint import fingerprint
 from ringcore.models.passage import Passage
 from ringcore.models.stage import SequenceCache
 from ringcore.models.structure import arrays_of
@@ -17,7 +19,8 @@ from ringcore.spec.shard import Shard
 
 
 class CutStage:
-    """A `ModelStage`. ``model``: the whole one, pruned; ``passage`` leads through it."""
+    """A `ModelStage`. ``model``: the whole one, pruned; ``passage`` leads through it. ``layers`` are the
+    stage's own; ``embedding``: what it holds before the first layer, if that is its own."""
 
     def __init__(
         self,
@@ -27,6 +30,8 @@ class CutStage:
         vocab_size: int,
         dtype: mx.Dtype,
         model: nn.Module,
+        layers: Sequence[nn.Module],
+        embedding: Sequence[Any],
         passage: Passage,
         caches: Caches,
         merges: bool,
@@ -40,12 +45,18 @@ class CutStage:
         self.holds = caches.holds
         self.cache_layers = caches.layers
         self._model: Any = model
+        self._layers = layers
+        self._embedding = embedding
         self._passage = passage
         self._caches = caches
 
     @property
     def weight_bytes(self) -> int:
         return sum(array.nbytes for array in {id(array): array for array in arrays_of(self._model)}.values())
+
+    def fingerprints(self) -> tuple[str, tuple[str, ...]]:
+        before = fingerprint(self._embedding) if self._embedding else ""
+        return before, tuple(fingerprint([layer]) for layer in self._layers)
 
     def make_cache(self) -> SequenceCache:
         return sequence.new(self._caches.own)

@@ -83,6 +83,8 @@ def load_stage(
         vocab_size=parts.vocab_size,
         dtype=hidden_dtype,
         model=model,
+        layers=layers[shard.start : shard.end],
+        embedding=[structure.module_at(model, path) for path in parts.first] if shard.is_first else [],
         passage=Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype),
         caches=caches,
         merges=adapter.merges,

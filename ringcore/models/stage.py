@@ -30,6 +30,11 @@ class ModelStage(Protocol):
         """Bytes of the parameters this stage holds."""
         ...
 
+    def fingerprints(self) -> tuple[str, tuple[str, ...]]:
+        """What tells the weights from all others, the same on every host and in every split: of the
+        embedding, "" when not first, and of each layer."""
+        ...
+
     def make_cache(self) -> SequenceCache:
         """Empty KV (or state) caches for one sequence, for this stage's layers."""
         ...

@@ -27,6 +27,7 @@ from ringcore.models.stage import ModelStage
 from ringcore.rank import group
 from ringcore.rank.batching import rows_per_step
 from ringcore.rank.blas import REMEDY, blas_in_use, prefer_openblas
+from ringcore.rank.brings import Brings
 from ringcore.rank.control import Control
 from ringcore.rank.executor import Executor
 from ringcore.rank.gauges import gauges
@@ -35,9 +36,10 @@ from ringcore.rank.leader import Leader
 from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
 from ringcore.rank.memory import MemoryWatch
 from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
-from ringcore.rank.prefix import on_disk, reliever, root_of
+from ringcore.rank.prefix import fingerprints, on_disk, reliever
 from ringcore.rank.report import Report
 from ringcore.rank.worker import work
+from ringcore.spec.block_file import PREFIX_FOLDER
 from ringcore.spec.control import Fatal
 from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment
 from ringcore.spec.engine import Ready
@@ -47,7 +49,6 @@ from ringcore.spec.units import format_bytes
 
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
-PREFIX_FOLDER = "prefix"  # in the run directory
 LEAST_CACHE_BYTES = 64 << 20
 # Tokens; a shorter chunk costs more in hops and kernels than an idle stage does.
 LEAST_CHUNK = 32
@@ -116,16 +117,15 @@ def _deployment(rank: int) -> Deployment:
 def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> None:
     _introduce(deployment, epoch, control)
     stage = _load(deployment, control, load)
-    root = root_of(deployment.plan, Path(deployment.model_path))
-    behind = on_disk(
-        deployment.plan, root, stage, Path(PREFIX_FOLDER), lambda text: control.say(text, "WARNING")
-    )
-    executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size), behind)
+    executor = Executor(stage, Grammars(Path(deployment.model_path), stage.vocab_size))
     report = Report(control, executor, stage.weight_bytes, _watch(deployment, control, executor))
     report.memory()
     if not control.wait_for_join():
         return
     control.phase("joining")
+    executor.behind = on_disk(
+        deployment.plan, control.root, stage, Path(PREFIX_FOLDER), lambda text: control.say(text, "WARNING")
+    )
     link = _link(deployment, epoch, stage) if len(deployment.members) > 1 else None
     if deployment.is_leader:
         _lead(deployment, epoch, stage, executor, link, control, report)
@@ -188,6 +188,8 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
     for rows, tokens in _warm_shapes(deployment.plan):
         control.phase("loading", progress=1.0, detail=f"first step of {rows} x {tokens} tokens")
         _warm_up(stage, rows, tokens)
+    if deployment.plan.prefix_blocks:
+        control.send(fingerprints(stage))
     mx.clear_cache()
     held, counted = format_bytes(stage.weight_bytes), format_bytes(planned.weight_bytes)
     control.phase(
@@ -262,7 +264,7 @@ def _lead(
         prefix=Keeping(
             blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
             block_tokens=plan.block_tokens,
-            root=root_of(plan, Path(deployment.model_path)),
+            root=bytes.fromhex(control.root),
             at_once=not stage.holds <= {Holds.TOKENS},
             at_ends=Holds.STATE in stage.holds,
         ),
@@ -275,9 +277,11 @@ def _lead(
     else:
         pipe = FirstPipe(executor, link)
     hello = Ready(epoch=epoch, context=plan.context, sequences=plan.sequences, vocab_size=stage.vocab_size)
-    engine = Engine(limits, executor.on_disk)
+    brings = Brings(control)
+    executor.missed = lambda: brings.missed
+    engine = Engine(limits, executor.on_disk, brings.ask, control.say)
     relieve = reliever(plan, engine.forget)
-    leader = Leader(engine, pipe, Door(ENGINE_SOCKET, hello), control, report, relieve)
+    leader = Leader(engine, pipe, Door(ENGINE_SOCKET, hello), control, report, relieve, brings)
     leader.greet()
     control.phase("ready")
     leader.run()

@@ -9,12 +9,15 @@ import os
 import select
 import socket
 import threading
+from collections import deque
 
 import msgspec
 from msgspec import Struct
 
 from ringcore.spec.control import (
     AgentToChild,
+    BlocksElsewhere,
+    Brought,
     ForgetPrefixes,
     Join,
     Pressure,
@@ -46,7 +49,9 @@ class Control:
         self._joined = threading.Event()
         self._woken = threading.Event()
         self._quitting = threading.Event()
+        self.root = ""  # as `Join` told it
         self.forgets = 0  # times that the operator wanted nothing to be kept of earlier sequences
+        self._blocks: deque[BlocksElsewhere | Brought] = deque()
         self._pressures: dict[int, MemoryPressure] = {}  # replaced, never changed
 
     def start(self) -> None:
@@ -112,8 +117,15 @@ class Control:
         """How ranks stand with their memory, those that said so; another object after each word of it."""
         return self._pressures
 
+    def take_blocks(self) -> list[BlocksElsewhere | Brought]:
+        """What was said of blocks on other hosts since the last call."""
+        taken: list[BlocksElsewhere | Brought] = []
+        while self._blocks:
+            taken.append(self._blocks.popleft())
+        return taken
+
     def fileno(self) -> int:
-        """Readable after a Quit, a word on memory or on what to forget, for a select; see `drain`."""
+        """Readable after a Quit, a word on memory, blocks or what to forget, for a select; see `drain`."""
         return self._told.fileno()
 
     def drain(self) -> None:
@@ -142,12 +154,16 @@ class Control:
             self.say(f"the agent said something unknown: {error}", "WARNING")
             return
         match message:
-            case Join():
+            case Join(root):
+                self.root = root
                 self._joined.set()
             case Wake():
                 self._woken.set()
             case Pressure(event):
                 self._pressures = {**self._pressures, event.rank: event}
+                self._ring()
+            case BlocksElsewhere() | Brought():
+                self._blocks.append(message)
                 self._ring()
             case ForgetPrefixes():
                 self.forgets += 1

@@ -4,6 +4,7 @@ Knows nothing of links: `perform` takes a message and returns what goes to the n
 """
 
 import time
+from collections.abc import Callable
 from typing import cast
 
 import mlx.core as mx
@@ -41,7 +42,7 @@ class _Slot:
 
 class Executor:
     """``busy`` counts seconds in compute, ``tokens`` those that passed, since it was made. ``grammars`` is
-    asked where this stage draws."""
+    asked where this stage draws. ``behind`` may come later, before the first step."""
 
     def __init__(
         self, stage: ModelStage, grammars: Grammars | None = None, behind: Behind | None = None
@@ -51,8 +52,9 @@ class Executor:
         self._slots: dict[int, _Slot] = {}
         self._caches = Batches()
         self.blocks = Blocks()
-        self._behind = behind
+        self.behind = behind
         self._merges = stage.merges and can_merge(stage.make_cache())
+        self.missed: Callable[[], int] = lambda: 0  # blocks that other hosts were asked for in vain
         self.busy = 0.0
         self.tokens = 0
 
@@ -68,16 +70,24 @@ class Executor:
 
     def on_disk(self, name: bytes) -> bool:
         """Whether files here have the block."""
-        return self._behind is not None and self._behind.has(name)
+        return self.behind is not None and self.behind.has(name)
 
     @property
     def prefix_used(self) -> PrefixUsed:
         """What is kept of earlier sequences, in memory and in files."""
         used = structs.replace(self.blocks.used, uncached=self._stage.uncut)
-        if self._behind is None:
+        if self.behind is None:
             return used
-        blocks, size, damaged = self._behind.figures
-        return structs.replace(used, disk_blocks=blocks, disk_bytes=size, damaged=damaged)
+        disk = self.behind.figures
+        return structs.replace(
+            used,
+            disk_blocks=disk.blocks,
+            disk_bytes=disk.bytes,
+            damaged=disk.damaged,
+            brought=disk.brought,
+            brought_bytes=disk.brought_bytes,
+            missed=self.missed(),
+        )
 
     def perform(self, message: Message) -> Message:
         """Do the step and wait for its result. Raises `RingError` when the step does not fit what is here.
@@ -135,7 +145,7 @@ class Executor:
             # A cache that holds a state is asked for it where it is.
             elif step.operation is Operation.STORE and Holds.STATE in self._stage.holds:
                 _at(slot, row.position + row.count, row, step)
-        return prefix.perform(step, self._caches, self.blocks, self._behind)
+        return prefix.perform(step, self._caches, self.blocks, self.behind)
 
     def _run(self, message: Message) -> list[mx.array]:
         rows = message.step.rows

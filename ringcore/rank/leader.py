@@ -11,10 +11,11 @@ from collections.abc import Callable
 from ringcore.engine.door import RETRY_SECONDS, Door
 from ringcore.engine.engine import Engine
 from ringcore.engine.step import Operation
+from ringcore.rank.brings import Brings
 from ringcore.rank.control import Control
 from ringcore.rank.pipe import Pipe
 from ringcore.rank.report import Report
-from ringcore.spec.control import WakeAll
+from ringcore.spec.control import Brought, WakeAll
 from ringcore.spec.engine import Cancel, EngineToGateway, Submit
 from ringcore.spec.events import MemoryPressure
 
@@ -24,7 +25,8 @@ Relieve = Callable[[int, int], int]
 
 class Leader:
     """``run`` returns after a stop step has come round. ``relieve(rank, size)`` is asked to have ``size``
-    bytes given up on ``rank`` that can be computed again, and says how many will be."""
+    bytes given up on ``rank`` that can be computed again, and says how many will be. ``brings``: orders for
+    blocks of other hosts."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Leader:
         control: Control,
         report: Report,
         relieve: Relieve = lambda _rank, _size: 0,
+        brings: Brings | None = None,
     ) -> None:
         self._engine = engine
         self._pipe = pipe
@@ -41,6 +44,7 @@ class Leader:
         self._control = control
         self._report = report
         self._relieve = relieve
+        self._brings = brings
         self._pressures = control.pressures  # as they were minded
         self._forgets = 0  # what was asked for while the model was loaded counts
         self._parked = False
@@ -73,6 +77,7 @@ class Leader:
         self._report.look()
         self._mind_memory()
         self._mind_operator()
+        self._mind_blocks()
         door.flush()
         messages = door.receive()
         if messages is None:
@@ -96,6 +101,13 @@ class Leader:
         if self._control.forgets != self._forgets:
             self._forgets = self._control.forgets
             self._engine.clear()
+
+    def _mind_blocks(self) -> None:
+        for message in self._brings.heard() if self._brings else ():
+            if isinstance(message, Brought):
+                self._engine.brought(message)
+            else:
+                self._engine.elsewhere(message.blocks)
 
     def _mind_memory(self) -> None:
         """Give up, then refuse, then end requests, as ranks are short of memory."""
@@ -121,7 +133,8 @@ class Leader:
             return 0.0
         if not self._parked:
             return REST_SECONDS / 2
-        return self._report.patience if self._door.connected else RETRY_SECONDS
+        patience = self._report.patience if self._door.connected else RETRY_SECONDS
+        return min(patience, self._brings.patience) if self._brings else patience
 
     def _issue(self) -> None:
         while True:

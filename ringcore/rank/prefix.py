@@ -15,10 +15,10 @@ from ringcore.cache.behind import Behind
 from ringcore.cache.blocks import Blocks
 from ringcore.cache.disk import Disk
 from ringcore.engine import prefix_steps
-from ringcore.engine.prefix import root_name
 from ringcore.engine.step import Operation, Step
 from ringcore.models.stage import ModelStage
 from ringcore.planning.prefix import block_bytes
+from ringcore.spec.control import Fingerprints
 from ringcore.spec.errors import RingError
 from ringcore.spec.plan import Plan
 
@@ -58,29 +58,24 @@ def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], i
 
 
 def on_disk(
-    plan: Plan, root: bytes, stage: ModelStage, folder: Path, warn: Callable[[str], None]
+    plan: Plan, root: str, stage: ModelStage, folder: Path, warn: Callable[[str], None]
 ) -> Behind | None:
     """Blocks of ``root`` in files under ``folder``; None where the plan has none, or the folder cannot be
     used."""
-    if not plan.prefix_disk_blocks or stage.uncut:
+    if not (root and plan.prefix_disk_blocks) or stage.uncut:
         return None
     try:
-        disk = Disk(folder, root, plan.prefix_disk_blocks, 3600 * plan.prefix_ttl_hours)
+        disk = Disk(folder, bytes.fromhex(root), plan.prefix_disk_blocks, 3600 * plan.prefix_ttl_hours)
     except OSError as error:
         warn(f"beginnings of prompts are not written to disk: {error}")
         return None
     return Behind(disk, stage.shard, stage.make_cache(), stage.cache_layers, warn)
 
 
-def root_of(plan: Plan, model: Path) -> bytes:
-    """What the names of this rank's blocks hang on: the model, and the weights in its folder as they are now,
-    since another training of the same model has the same config and headers; and what computes with them."""
-    weights = [
-        f"{file.name} {stat.st_size} {stat.st_mtime_ns}"
-        for file in sorted(model.glob("*.safetensors"))
-        for stat in (file.stat(),)
-    ]
-    return root_name(plan.model, plan.revision, plan.dtype, version("mlx-lm"), *weights)
+def fingerprints(stage: ModelStage) -> Fingerprints:
+    """For the agent, which joins those of all ranks into the root."""
+    embedding, layers = stage.fingerprints()
+    return Fingerprints(embedding=embedding, layers=layers, code=f"mlx-lm {version('mlx-lm')}")
 
 
 def _store(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -> None:

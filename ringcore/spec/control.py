@@ -5,9 +5,12 @@ agent <-> gateway   the same
 console <-> agent   ``agent.sock``, through ``python -m ringcore attach`` over SSH
 """
 
-import msgspec
-from msgspec import Struct
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta, Struct
+
+from ringcore.spec.block_file import BlockName
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import (
     Level,
@@ -21,6 +24,7 @@ from ringcore.spec.events import (
 
 PROTOCOL = 1
 MAX_LINE = 1 << 20
+MOST_BLOCKS = 8192  # in one message
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -29,7 +33,10 @@ class _Message(Struct, frozen=True, kw_only=True, tag_field="type", omit_default
 
 # agent -> rank ------------------------------------------------------------------------------------
 class Join(_Message, frozen=True, tag="join"):
-    """Every rank has loaded: open the links now."""
+    """Every rank has loaded: open the links now. ``root``: see `ringcore.spec.root`; "" where nothing is kept
+    of earlier sequences."""
+
+    root: str = ""
 
 
 class Wake(_Message, frozen=True, tag="wake"):
@@ -42,6 +49,24 @@ class Pressure(_Message, frozen=True, tag="pressure"):
     event: MemoryPressure
 
 
+class BlocksElsewhere(_Message, frozen=True, tag="elsewhere"):
+    """To rank 0 only: blocks of the prefix cache that are whole in files of the ring's hosts, but some rank's
+    host lacks layers of them; and the bytes that `Bring` would move for each."""
+
+    blocks: tuple[tuple[BlockName, int], ...]
+
+
+class Brought(_Message, frozen=True, tag="brought"):
+    """The answer to `Bring`: the first ``count`` blocks are in place on every rank's host. ``cause``: why it
+    is not all of them. ``bytes`` were moved in ``seconds``."""
+
+    id: int
+    count: int
+    bytes: int = 0
+    seconds: float = 0.0
+    cause: str = ""
+
+
 class Quit(_Message, frozen=True, tag="quit"):
     """End now, in order (rank or gateway); SIGKILL follows after a grace."""
 
@@ -49,6 +74,24 @@ class Quit(_Message, frozen=True, tag="quit"):
 # rank -> agent ------------------------------------------------------------------------------------
 class WakeAll(_Message, frozen=True, tag="wake_all"):
     """Rank 0 only: pass `Wake` on to every other rank."""
+
+
+class Fingerprints(_Message, frozen=True, tag="fingerprints"):
+    """What tells the weights that this rank holds from all others: of the embedding, "" where it has none,
+    and of each layer. ``code``: what computes with them. Said before the phase "loaded"."""
+
+    embedding: str
+    layers: tuple[str, ...]
+    code: str
+
+
+class Bring(_Message, frozen=True, tag="bring"):
+    """Rank 0 only: files of these blocks to every host that lacks layers of its rank's, within ``seconds``.
+    Answered by `Brought`, whatever happens."""
+
+    id: int
+    blocks: Annotated[tuple[BlockName, ...], Meta(max_length=MOST_BLOCKS)]
+    seconds: float
 
 
 class Say(_Message, frozen=True, tag="say"):
@@ -75,7 +118,9 @@ class ForgetPrefixes(_Message, frozen=True, tag="forget"):
     agent, and from there to rank 0."""
 
 
-AgentToChild = Join | Wake | Pressure | Quit | ForgetPrefixes | StepCount | MemoryUsed
+AgentToChild = (
+    Join | Wake | Pressure | BlocksElsewhere | Brought | Quit | ForgetPrefixes | StepCount | MemoryUsed
+)
 ChildToAgent = (
     RankChanged
     | StepCount
@@ -83,6 +128,8 @@ ChildToAgent = (
     | MemoryPressure
     | RequestChanged
     | WakeAll
+    | Fingerprints
+    | Bring
     | Say
     | Fatal
     | GatewayReady

@@ -82,8 +82,9 @@ class StepCount(_Event, frozen=True, tag="steps"):
 class PrefixUsed(Struct, frozen=True, kw_only=True):
     """What a rank keeps of sequences that are over: ``blocks`` of `bytes` now; since it started ``hits``
     sequences began with ``reused_tokens`` of them, and ``evicted`` blocks went. In files: ``disk_blocks`` of
-    ``disk_bytes``; ``damaged`` files were removed. ``uncached``: classes of the model's caches because of
-    which nothing can be kept."""
+    ``disk_bytes``; ``damaged`` files were removed; ``brought`` blocks of ``brought_bytes`` came from other
+    hosts, and ``missed`` were asked for in vain (rank 0 counts these). ``uncached``: classes of the model's
+    caches because of which nothing can be kept."""
 
     blocks: int
     bytes: int
@@ -94,6 +95,9 @@ class PrefixUsed(Struct, frozen=True, kw_only=True):
     disk_bytes: int = 0
     damaged: int = 0
     uncached: tuple[str, ...] = ()
+    brought: int = 0
+    brought_bytes: int = 0
+    missed: int = 0
 
 
 class MemoryUsed(_Event, frozen=True, tag="memory"):

@@ -69,7 +69,7 @@ def test_while_the_disk_syncs_the_work_goes_on(disk: SlowDisk, behind: Behind) -
     def work() -> None:
         behind.write(NAMES[1], 1, block(2))
         assert not behind.has(NAMES[0]) and behind.read(NAMES[0]) is None
-        assert behind.figures == (0, 0, 0)
+        assert behind.figures[:3] == (0, 0, 0)
         done.set()
 
     threading.Thread(target=work, daemon=True).start()
@@ -125,7 +125,7 @@ def test_whatever_ends_the_writing_is_told_once_and_nothing_waits_any_more(
     behind.write(NAMES[2], 2, block(3))
     behind.settle()
     assert len(warnings) == 1 and str(error) in warnings[0]
-    assert behind.figures == (0, 0, 0)
+    assert behind.figures[:3] == (0, 0, 0)
 
 
 def test_what_nobody_used_for_long_goes_though_nothing_is_written(

@@ -143,3 +143,48 @@ def test_a_file_that_is_gone_or_cannot_be_touched_is_nobodys_end(
     assert disk.read(NAMES[0], 2, 4) is None
     disk.clear()
     assert len(disk) == 0
+
+
+def brought(folder: Path, name: bytes, start: int, end: int) -> Path:
+    """A file that another host wrote is put in place here, as an agent does it."""
+    other = opened(folder / "other")
+    other.write(name, start, end, tensors(start, end))
+    (path,) = files(folder / "other")
+    return path.rename(folder / ROOT.hex() / path.name)
+
+
+def test_what_an_agent_put_in_place_meanwhile_is_read_and_counted(tmp_path: Path) -> None:
+    disk = opened(tmp_path / "own")
+    disk.write(NAMES[0], 0, 2, tensors(0, 2))
+    assert disk.read(NAMES[0], 0, 3) is None
+    brought(tmp_path / "own", NAMES[0], 2, 4)
+    assert same(disk.read(NAMES[0], 0, 3), {**tensors(0, 2), **tensors(2, 3)})
+    assert disk.figures.brought == 1 and disk.figures.brought_bytes > 0
+    assert disk.nbytes == sum(path.stat().st_size for path in files(tmp_path / "own"))
+    assert disk.read(NAMES[0], 0, 3) is not None and disk.figures.brought == 1
+
+
+def test_what_came_damaged_is_removed_and_not_served(tmp_path: Path) -> None:
+    disk = opened(tmp_path / "own")
+    path = brought(tmp_path / "own", NAMES[0], 0, 3)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert disk.read(NAMES[0], 0, 3) is None
+    assert (disk.damaged, len(disk), files(tmp_path / "own")) == (1, 0, [])
+
+
+def test_what_came_and_was_never_asked_for_goes_too_when_all_goes(tmp_path: Path) -> None:
+    disk = opened(tmp_path / "own")
+    brought(tmp_path / "own", NAMES[0], 0, 3)
+    disk.clear()
+    assert files(tmp_path / "own") == []
+
+
+def test_what_came_counts_among_the_blocks_that_there_may_be(tmp_path: Path) -> None:
+    disk = opened(tmp_path / "own", blocks=2)
+    for name in NAMES[:2]:
+        disk.write(name, 0, 3, tensors(0, 3))
+    brought(tmp_path / "own", NAMES[2], 0, 3)
+    assert disk.read(NAMES[2], 0, 3) is not None
+    assert len(disk) == 2 and not disk.has(NAMES[0], 0, 3)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringcore.engine import prefix
-from ringcore.engine.prefix import Chain, Claim, root_name
+from ringcore.engine.prefix import Chain, Claim
 
 B = 64
 
@@ -50,10 +50,9 @@ def test_a_prompt_keeps_a_token_to_compute() -> None:
 
 
 def test_a_block_is_another_one_behind_other_tokens_and_in_another_model() -> None:
-    index, other = PrefixIndex(8, root_name("a", "float32")), PrefixIndex(8, root_name("a", "float16"))
+    index, other = PrefixIndex(8, b"float32"), PrefixIndex(8, b"float16")
     first, second, third = index.begin(tokens(1, 2)), index.begin(tokens(2, 2)), other.begin(tokens(1, 2))
     assert len({first.names[1], second.names[1], third.names[1], first.names[0], third.names[0]}) == 5
-    assert root_name("ab", "c") != root_name("a", "bc")
 
 
 def test_only_what_is_not_held_is_claimed() -> None:

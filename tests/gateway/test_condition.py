@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ringcore.gateway.openapi import document, page
 from ringcore.gateway.pulse import STANDSTILL_SECONDS, Pulse
 from ringcore.spec.engine import Started
-from ringcore.spec.events import MemoryUsed, StepCount
+from ringcore.spec.events import MemoryUsed, PrefixUsed, StepCount
 from tests.gateway.harness import FakeRank, GatewayProcess, chat, streaming
 from tests.ring.harness import until
 
@@ -114,8 +114,11 @@ async def test_what_ranks_say_of_steps_and_memory_is_told_by_rank(
     client: httpx.AsyncClient, gateway: GatewayProcess
 ) -> None:
     memory = {f"{kind}_bytes": 7 for kind in ("weight", "kv", "workspace", "resident", "available")}
+    kept = PrefixUsed(
+        blocks=1, bytes=1, hits=1, reused_tokens=64, evicted=0, brought=6, brought_bytes=88, missed=3
+    )
     gateway.tell(StepCount(rank=0, steps=5, tokens=9, busy_seconds=1.5), StepCount(rank=1, steps=4),
-                 MemoryUsed(rank=1, **{**memory, "kv_bytes": 99}))  # fmt: skip
+                 MemoryUsed(rank=1, **{**memory, "kv_bytes": 99}, prefix=kept))  # fmt: skip
 
     found: dict[tuple[str, ...], float] = {}
     while ("mlxring_rank_memory_bytes", "kv", "1") not in found:
@@ -125,6 +128,9 @@ async def test_what_ranks_say_of_steps_and_memory_is_told_by_rank(
     assert found["mlxring_rank_tokens_total", "0"] == 9
     assert found["mlxring_rank_busy_seconds_total", "0"] == 1.5
     assert found["mlxring_rank_memory_bytes", "kv", "1"] == 99
+    assert found["mlxring_rank_blocks_brought_total", "1"] == 6
+    assert found["mlxring_rank_blocks_brought_bytes_total", "1"] == 88
+    assert found["mlxring_rank_blocks_missed_total", "1"] == 3
 
 
 async def test_a_path_that_is_made_up_makes_no_figure_of_its_own(client: httpx.AsyncClient) -> None:

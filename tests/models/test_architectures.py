@@ -61,11 +61,18 @@ def test_two_and_three_stages_are_the_whole_model(name: str, tmp_path: Path) -> 
     expected = greedy_whole(folder, count=ANSWER)
     assert len(set(expected)) > ANSWER // 3, "an answer of few different tokens compares nothing"
     card = read_card(folder, "float32")
+    told: set[tuple[str, ...]] = set()
     for bounds in CUTS:
         stages = load(folder, *bounds)
+        told.add(fingerprints(stages))
         assert greedy(stages, count=ANSWER) == expected, bounds
         assert weights(stages) == planned_weights(card, bounds), bounds
         assert caches(stages) == planned_caches(card, bounds), bounds
+    assert len(told) == 1, "what blocks hang on is the same in every split"
+
+
+def fingerprints(stages: list[ModelStage]) -> tuple[str, ...]:
+    return stages[0].fingerprints()[0], *(each for stage in stages for each in stage.fingerprints()[1])
 
 
 def weights(stages: list[ModelStage]) -> list[int]:

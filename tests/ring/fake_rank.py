@@ -61,6 +61,10 @@ class FakeStage:
     def weight_bytes(self) -> int:
         return self._embedding.nbytes + self._head.nbytes + sum(layer.nbytes for layer in self._layers)
 
+    def fingerprints(self) -> tuple[str, tuple[str, ...]]:
+        layers = range(self.shard.start, self.shard.end)
+        return "fake" if self.shard.is_first else "", tuple(f"layer {layer}" for layer in layers)
+
     def make_cache(self) -> SequenceCache:
         return [SumCache() for _ in self._layers]
 

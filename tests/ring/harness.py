@@ -21,10 +21,22 @@ from typing import Any
 import msgspec
 
 from ringcore.spec import engine
-from ringcore.spec.control import Fatal, Join, Pressure, Quit, Say, Wake, WakeAll, child_to_agent, line
+from ringcore.spec.control import (
+    Fatal,
+    Fingerprints,
+    Join,
+    Pressure,
+    Quit,
+    Say,
+    Wake,
+    WakeAll,
+    child_to_agent,
+    line,
+)
 from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment, Member
 from ringcore.spec.events import MemoryPressure, MemoryUsed, RankChanged, StepCount
 from ringcore.spec.plan import Plan, Stage
+from ringcore.spec.root import root_of
 from ringcore.spec.shard import Shard
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,6 +105,7 @@ class Rank:
         self.memory: list[MemoryUsed] = []
         self.pressures: list[MemoryPressure] = []
         self.said: list[str] = []
+        self.fingerprints: Fingerprints | None = None
         self.fatal: Fatal | None = None
 
     @property
@@ -143,6 +156,7 @@ class Ring:
         self._connections: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.wakes = 0
+        self.root = ""  # of the blocks, once the ranks have loaded
 
     # life ----------------------------------------------------------------------------------------
     def __enter__(self) -> "Ring":
@@ -209,8 +223,10 @@ class Ring:
     def join(self) -> None:
         """Join when all have loaded, and wait until all are ready."""
         self.loaded()
+        told = [(number, rank.fingerprints) for number, rank in enumerate(self.ranks)]
+        self.root = root_of(self.plan, {number: each for number, each in told if each})
         for rank in self.ranks:
-            rank.control.sendall(line(Join()))
+            rank.control.sendall(line(Join(root=self.root)))
         self.wait(lambda: all(rank.phase == "ready" for rank in self.ranks), "all ranks ready")
 
     def quit(self) -> list[int]:
@@ -253,6 +269,8 @@ class Ring:
                 self.ranks[0].press(message)
             case Say():
                 rank.said.append(message.text)
+            case Fingerprints():
+                rank.fingerprints = message
             case Fatal():
                 rank.fatal = message
             case WakeAll():

@@ -41,3 +41,18 @@ def test_status_shows_what_each_rank_keeps_and_what_that_was_good_for() -> None:
     ]
     assert row.split() == ["0", "3.0", "MiB", "12", "5", "1856", "2", "5.0", "MiB", "0"]
     assert "prefix cache" not in table(initial(fake.PROFILE))
+
+
+def test_what_came_from_other_hosts_is_told_where_anything_did() -> None:
+    used = PrefixUsed(
+        blocks=12,
+        bytes=3 << 20,
+        hits=5,
+        reused_tokens=1856,
+        evicted=2,
+        brought=9,
+        brought_bytes=7 << 20,
+        missed=4,
+    )
+    said = "rank 0: 9 blocks of 7.0 MiB came from other hosts, 4 were asked for in vain"
+    assert table(with_kept(used)).endswith(said)
