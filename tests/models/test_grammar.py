@@ -1,6 +1,5 @@
 """Answers that follow a grammar through two stages of a real model, beside a free one, in one process."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,9 @@ from ringcore.rank.executor import Executor
 from ringcore.rank.link import Message
 from ringcore.spec.engine import EngineToGateway, Finished, Refused, Sampling, Submit, Token
 from ringcore.spec.shard import Shard
+from tests.models.colours import END, QUESTION, SCHEMA, check
 
 pytestmark = pytest.mark.slow
-
-END = 2
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "colour": {"enum": ["red", "green", "blue"]},
-        "why": {"type": "string", "maxLength": 40},
-        "sure": {"type": "boolean"},
-    },
-    "required": ["colour", "why", "sure"],
-    "additionalProperties": False,
-}
 
 
 def answers(model: Path, prompt: list[int], asked: dict[str, Sampling]) -> list[EngineToGateway]:
@@ -64,9 +52,7 @@ def test_documents_come_of_bound_answers_and_free_ones_beside_them_stay_as_they_
     demo_model_path: Path,
 ) -> None:
     tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
-    prompt = tokenizer.encode(
-        "<|im_start|>user\nWhich colour has the sky? Answer in JSON.<|im_end|>\n<|im_start|>assistant\n"
-    ).ids
+    prompt = tokenizer.encode(QUESTION).ids
     grammar = grammar_of(SCHEMA, "x")
     asked = {
         "greedy": Sampling(grammar=grammar),
@@ -80,9 +66,7 @@ def test_documents_come_of_bound_answers_and_free_ones_beside_them_stay_as_they_
         return [message.token for message in of if isinstance(message, Token) and message.id == name]
 
     for name in ("greedy", "drawn"):
-        found = json.loads(tokenizer.decode(tokens(name)))
-        assert set(found) == set(SCHEMA["required"])
-        assert found["colour"] in ("red", "green", "blue")
+        check(tokenizer, tokens(name))
     ends = {message.id: message.reason for message in said if isinstance(message, Finished)}
     assert ends == {"greedy": "stop", "drawn": "stop", "free": "length"}
     (refused,) = [message for message in said if isinstance(message, Refused)]

@@ -1,6 +1,5 @@
 """Answers that follow a grammar on real rings of either order: masked where they are sampled."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,13 @@ from tokenizers import Tokenizer
 
 from ringcore.gateway.grammar import grammar_of
 from ringcore.spec.engine import Refused
+from tests.models.colours import END, QUESTION, SCHEMA, check
 from tests.ring.harness import REAL, Ring
 from tests.ring.test_greedy import measured
 
 pytestmark = pytest.mark.slow
 
 LAYERS = 30  # of the demo model
-END = 2
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "colour": {"enum": ["red", "green", "blue"]},
-        "why": {"type": "string", "maxLength": 40},
-        "sure": {"type": "boolean"},
-    },
-    "required": ["colour", "why", "sure"],
-    "additionalProperties": False,
-}
 
 
 @pytest.mark.parametrize(
@@ -35,9 +24,7 @@ def test_what_a_ring_answers_is_a_document_of_the_schema_and_free_answers_beside
     demo_model_path: Path, counts: list[int], order: str
 ) -> None:
     tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
-    prompt = tokenizer.encode(
-        "<|im_start|>user\nWhich colour has the sky? Answer in JSON.<|im_end|>\n<|im_start|>assistant\n"
-    ).ids
+    prompt = tokenizer.encode(QUESTION).ids
     grammar = grammar_of(SCHEMA, "x")
     plan = measured(counts, order, demo_model_path, sequences=4, context=512)
     with Ring(plan, module=REAL, model=demo_model_path) as ring:
@@ -48,9 +35,7 @@ def test_what_a_ring_answers_is_a_document_of_the_schema_and_free_answers_beside
         ring.submit("broken", prompt, 12, stop=[END], grammar="nonsense")
         for name in ("bound", "drawn"):
             assert ring.finished(name, 90).reason == "stop"
-            found = json.loads(tokenizer.decode(ring.tokens(name)))
-            assert set(found) == set(SCHEMA["required"])
-            assert found["colour"] in ("red", "green", "blue")
+            check(tokenizer, ring.tokens(name))
         ring.finished("beside")
         assert ring.tokens("beside") == free
         ring.wait(lambda: ring.messages(Refused, "broken"), "the refusal")
