@@ -23,6 +23,7 @@ from ringcore.spec.deployment import (
     Deployment,
 )
 from ringcore.spec.errors import NotRunning, RingError
+from ringcore.whole_file import replace_file
 
 LOCK_FILE = "agent.lock"
 _START_TOLERANCE_SECONDS = 2.0  # a start time is derived from the boot time, which clock steps move
@@ -131,17 +132,3 @@ class RunDir:
         """Sockets and pid file away; journal and logs stay."""
         for name in (AGENT_SOCKET, ENGINE_SOCKET, PID_FILE):
             (self / name).unlink(missing_ok=True)
-
-
-def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Atomic: a reader sees the old contents or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

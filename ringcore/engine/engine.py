@@ -23,6 +23,7 @@ from ringcore.spec.engine import (
     Finished,
     FinishReason,
     Logprobs,
+    Read,
     Refused,
     Started,
     Submit,
@@ -185,8 +186,12 @@ class Engine:
             for sequence, row, found in zip(flight.sequences, step.rows, asked, strict=True):
                 if flight.kind == "decode":
                     sequence.decodes_in_flight -= 1
-                if row.sample and sequence.ended is None:
+                if sequence.ended is not None:
+                    continue
+                if row.sample:
                     messages += self._drawn(sequence, row.token, found)
+                else:
+                    messages.append(Read(id=sequence.request.id, tokens=row.position + row.count))
         elif step.operation is Operation.FETCH:
             self._kept.fetched(step.rows[0])
         elif step.operation is Operation.DROP:

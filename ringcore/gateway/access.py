@@ -53,7 +53,10 @@ class Access:
     def _without_key(self, headers: Headers) -> ApiFault | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if host and not _is_here(host):
-            return _forbidden(f"the API listens on loopback, it is not {host!r:.100}")
+            return _forbidden(
+                f"the API listens on loopback, it is not {host!r:.100}; with `key = 'always'` under [api] in "
+                "the profile it answers to any name, for those who send the key"
+            )
         if origin is None or origin.lower() in self._origins or _same_place(origin, host):
             return None
         return _forbidden(

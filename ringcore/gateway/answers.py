@@ -74,10 +74,13 @@ class TextCompletion(Struct, frozen=True, kw_only=True):
 
 
 class Model(Struct, frozen=True, kw_only=True):
+    """``max_model_len``, vLLM's name: tokens of prompt and answer together, while the ring can serve."""
+
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
+    max_model_len: int | UnsetType = UNSET
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -11,11 +12,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ringcore.gateway import chat, completions
 from ringcore.gateway.access import Access
 from ringcore.gateway.choices import Choices
-from ringcore.gateway.condition import Counted, check_model, condition_routes
+from ringcore.gateway.condition import check_model, condition_routes
 from ringcore.gateway.control import Control
 from ringcore.gateway.conversations import Conversations
 from ringcore.gateway.engine import Engine
@@ -31,12 +33,13 @@ from ringcore.gateway.parameters import (
 )
 from ringcore.gateway.pulse import Pulse
 from ringcore.gateway.sse import EventStream, until_disconnect
+from ringcore.gateway.trail import Trail
 
 _P = TypeVar("_P", bound=Common)
 _C = TypeVar("_C", bound=Choices)
 _Start = Callable[[Generator, _P], Awaitable[_C]]
 _Whole = Callable[[_C, str], Coroutine[Any, Any, dict[str, Any]]]
-_Stream = Callable[[_C, str, bool], AsyncGenerator[Mapping[str, Any]]]
+_Stream = Callable[[_C, str, Common], AsyncGenerator[Mapping[str, Any]]]
 _CLIENT_LEFT = 499  # nginx's number; nobody is there to read it
 BODY_SECONDS = 60.0
 
@@ -48,12 +51,12 @@ def make_app(
     control: Control,
     metrics: Metrics,
     pulse: Pulse,
+    conversations: Conversations,
     *,
     key: str = "",
     origins: Sequence[str] = (),
-) -> Starlette:
+) -> ASGIApp:
     """``model`` is the name that answers carry. ``key`` and ``origins``: see `Access`."""
-    conversations = Conversations()
     chats = chat.ChatEndpoint(conversations)
 
     def generation(kind: type[_P], start: _Start[_P, _C], whole: _Whole[_C], stream: _Stream[_C]) -> Any:
@@ -62,7 +65,7 @@ def make_app(
             check_model(parameters.model, model)
             answer = await start(generator, parameters)
             if parameters.stream:
-                return EventStream(answer, stream(answer, model, parameters.include_usage))
+                return EventStream(answer, stream(answer, model, parameters))
             async with answer:
                 body = await until_disconnect(request.receive, whole(answer, model))
             return Response(status_code=_CLIENT_LEFT) if body is None else JSONResponse(body)
@@ -91,15 +94,15 @@ def make_app(
         *condition_routes(model, engine, metrics, pulse, keyed=bool(key)),
     ]  # fmt: skip
     paths = frozenset(route.path for route in routes)
-    return Starlette(
+    app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(Counted, metrics=metrics, paths=paths),
-            *_cors(origins),
-            Middleware(Access, key=key, origins=origins),
-        ],
-        exception_handlers={ApiFault: answer_fault, HTTPException: _answer_http, Exception: broken},
-    )
+        middleware=[*_cors(origins), Middleware(Access, key=key, origins=origins)],
+        exception_handlers={
+            ApiFault: answer_fault, HTTPException: partial(_answer_http, paths), Exception: broken,
+        },
+    )  # fmt: skip
+    app.router.redirect_slashes = False
+    return Trail(app, metrics, paths, control.say)
 
 
 def _conversation_routes(conversations: Conversations) -> list[Route]:
@@ -127,22 +130,35 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
     """Off unless pages are named."""
     if not origins:
         return []
-    methods = ["GET", "POST", "DELETE"]
     return [
-        Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=methods, allow_headers=["*"])
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
     ]
 
 
 async def _body(request: Request) -> bytes:
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        message = f"a body with Content-Encoding {coding!r:.40} is not understood: send it as it is"
+        raise ApiFault(415, message, code="unsupported_encoding")
     parts: list[bytes] = []
+    # A client that waits to be asked for its body (Expect: 100-continue) need not send one that is too large.
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() else 0
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
                 size += len(part)
                 if size > MAX_BODY_BYTES:
-                    message = f"the body is larger than {MAX_BODY_BYTES} bytes"
-                    raise ApiFault(413, message, code="body_too_large")
+                    raise _too_large()
                 parts.append(part)
     except ClientDisconnect as gone:
         raise ApiFault(_CLIENT_LEFT, "the client left") from gone
@@ -152,9 +168,18 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
+def _too_large() -> ApiFault:
+    return ApiFault(413, f"the body is larger than {MAX_BODY_BYTES} bytes", code="body_too_large")
+
+
+async def _answer_http(paths: frozenset[str], request: Request, error: Exception) -> Response:
+    """``paths`` are those that there are."""
     assert isinstance(error, HTTPException)
-    message = f"{error.detail}: {request.method} {request.url.path}"
+    path = request.url.path
+    message = f"{error.detail}: {request.method} {path}"
+    if error.status_code == 404:
+        meant = next((p for p in (f"/v1{path}", path.removeprefix("/v1")) if p in paths and p != path), "")
+        message += f"; is {meant} meant?" if meant else "; /docs says what there is"
     response = ApiFault(error.status_code, message).response()
     response.headers.update(error.headers or {})  # 405 says which methods are allowed
     return response

@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from ringcore.gateway.dialect import Dialect
 from ringcore.gateway.errors import ApiFault, invalid
-from ringcore.gateway.grammar import grammar_of
-from ringcore.gateway.messages import Message
+from ringcore.gateway.grammar import CallMarks, grammar_of, grammar_with_calls
+from ringcore.gateway.messages import Message, Tool
 from ringcore.gateway.parameters import ChatParameters
 from ringcore.gateway.sections import Kind, Marks
 from ringcore.gateway.text import Text
@@ -36,18 +37,22 @@ async def ask(text: Text, parameters: ChatParameters, messages: Sequence[Message
         raise _lacks(
             "tool_choice", "only 'auto' and 'none' are offered with this model: its calls are not plain JSON"
         )
-    variables = dict(parameters.chat_template_kwargs)
-    if parameters.reasoning_effort is not None:
-        variables["reasoning_effort"] = parameters.reasoning_effort
+    variables = {**_effort(text, parameters), **parameters.chat_template_kwargs}
     text.check_template(variables)
-    grammar = await asyncio.to_thread(_grammar, parameters)
-    said = [message.for_template() for message in messages]
+    if parameters.continue_final_message:
+        variables |= {"continue_final_message": True, "add_generation_prompt": False}
+    elif parameters.add_generation_prompt is not None:
+        variables["add_generation_prompt"] = parameters.add_generation_prompt
+    grammar = await asyncio.to_thread(_grammar, text, parameters)
     # A long conversation takes a while to encode; the other streams go on meanwhile.
-    rendered = await asyncio.to_thread(text.render_chat, said, tools, **variables)
+    rendered = await asyncio.to_thread(_rendered, text, messages, tools, variables)
     inside: Kind = "said"
-    if dialect.thinking is not None and rendered.rstrip().endswith(dialect.thinking[0]):
+    if parameters.continue_final_message:
+        inside = "thought" if _thinks(messages[-1].text, dialect) else "said"
+    elif dialect.thinking is not None and rendered.rstrip().endswith(dialect.thinking[0]):
         inside = "thought"
-        if grammar:  # an answer that follows a grammar begins at once
+        if grammar and (parameters.schema is not None or parameters.must_call):
+            # An answer that is a document begins at once.
             rendered = f"{rendered.rstrip()}\n\n{dialect.thinking[1]}\n\n"
             inside = "said"
     if parameters.must_call:
@@ -63,17 +68,79 @@ async def ask(text: Text, parameters: ChatParameters, messages: Sequence[Message
     return Asked(prompt=prompt, marks=marks, tools=tools, grammar=grammar)
 
 
-def _grammar(parameters: ChatParameters) -> str:
+def _effort(text: Text, parameters: ChatParameters) -> dict[str, Any]:
+    """``reasoning_effort`` as a variable of the template. "none" is also what a template can do that has a
+    switch for thinking, and a model that does not think."""
+    effort = parameters.reasoning_effort
+    if effort == "none" and not text.looks_at("reasoning_effort"):
+        if text.looks_at("enable_thinking"):
+            return {"enable_thinking": False}
+        if text.dialect.thinking is None:
+            return {}
+    return {} if effort is None else {"reasoning_effort": effort}
+
+
+def _rendered(text: Text, messages: Sequence[Message], tools: list[Any], variables: dict[str, Any]) -> str:
+    """Raises `ApiFault`, also where the template passes over somebody's ``name``."""
+    said = [message.for_template() for message in messages]
+    rendered = text.render_chat(said, tools, **variables)
+    for role in sorted({m.role for m in messages if m.name is not None and m.role != "tool"}):
+        index = next(i for i, m in enumerate(messages) if m.role == role and m.name is not None)
+        nameless = [
+            {key: value for key, value in one.items() if key != "name" or message.role != role}
+            for one, message in zip(said, messages, strict=True)
+        ]
+        if text.render_chat(nameless, tools, **variables) == rendered:
+            raise _lacks(f"messages[{index}].name", f"this model's chat template has no names of a {role}")
+    return rendered
+
+
+def _thinks(begun: str, dialect: Dialect) -> bool:
+    """An answer that goes on with ``begun`` is in the middle of its thinking."""
+    if dialect.thinking is None:
+        return False
+    start, end = dialect.thinking
+    return start in begun and end not in begun.rpartition(start)[2]
+
+
+def _grammar(text: Text, parameters: ChatParameters) -> str:
+    """What the answer follows; "" where it is free. Raises `ApiFault`."""
+    schema, offered = parameters.schema, parameters.offered
     if parameters.must_call:
-        calls = [_call_of(tool.function.name, tool.function.parameters) for tool in parameters.offered]
-        return grammar_of({"anyOf": calls} if len(calls) > 1 else calls[0], "tools")
-    if parameters.schema is not None:
-        return grammar_of(parameters.schema, "response_format")
-    return ""
+        return grammar_of(_calls_of(offered), "tools")
+    strict = next(
+        (n for n, tool in enumerate(parameters.tools) if tool in offered and tool.function.strict), None
+    )
+    if not offered or (schema is None and strict is None):
+        return "" if schema is None else grammar_of(schema, "response_format")
+    dialect, field = text.dialect, f"tools[{strict}].function.strict" if schema is None else "response_format"
+    if dialect.calls is None or not dialect.json_calls:
+        reason = "only where the model's calls are plain JSON, which this one's are not"
+        raise _lacks(field, reason if schema is None else f"with tools {reason}")
+    start, end = dialect.calls
+    marks = CallMarks(
+        start=start,
+        end=end,
+        start_token=text.mark_token(start),
+        end_token=text.mark_token(end),
+        others=tuple(n for mark in dialect.thinking or () if (n := text.mark_token(mark)) is not None),
+    )
+    return grammar_with_calls(_calls_of(offered, only_strict=schema is None), marks, field, answer=schema)
+
+
+def _calls_of(tools: Sequence[Tool], *, only_strict: bool = False) -> dict[str, Any]:
+    """The schema of a call of one of ``tools``; ``only_strict``: the others' arguments are any object."""
+    calls = [
+        _call_of(
+            tool.function.name,
+            tool.function.parameters if tool.function.strict or not only_strict else None,
+        )
+        for tool in tools
+    ]
+    return {"anyOf": calls} if len(calls) > 1 else calls[0]
 
 
 def _call_of(name: str, parameters: dict[str, Any] | None) -> dict[str, Any]:
-    """The schema of a call."""
     return {
         "type": "object",
         "properties": {"name": {"const": name}, "arguments": parameters or {"type": "object"}},

@@ -4,14 +4,27 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from ringcore.gateway.asking import Asked, ask
 from ringcore.gateway.choices import Choices
 from ringcore.gateway.conversations import Conversations
 from ringcore.gateway.generate import Answer, Generator
 from ringcore.gateway.logprobs import Scored, chat_logprobs
 from ringcore.gateway.messages import CalledFunction, Message, ToolCall
-from ringcore.gateway.parameters import ChatParameters
+from ringcore.gateway.parameters import ChatParameters, Common
 from ringcore.gateway.turn import Turn
+
+
+class Step(Struct, frozen=True):
+    """What came of one piece: the number of a choice, its deltas and scored tokens, why it ended ("" while it
+    goes on); ``read``: see `Piece`."""
+
+    index: int
+    deltas: list[dict[str, Any]]
+    scored: tuple[Scored, ...]
+    reason: str
+    read: int
 
 
 class Chat(Choices):
@@ -27,8 +40,8 @@ class Chat(Choices):
         if self.talk is not None:
             self.talk.leave()
 
-    async def steps(self) -> AsyncGenerator[tuple[int, list[dict[str, Any]], tuple[Scored, ...], str]]:
-        """Number of a choice, its deltas, its scored tokens, and why it ended ("" while it goes on)."""
+    async def steps(self) -> AsyncGenerator[Step]:
+        """To the end of every choice."""
         ended: set[int] = set()
         async for index, piece in self.pieces():
             if index in ended:
@@ -41,7 +54,7 @@ class Chat(Choices):
                 self.answers[index].enough()
                 if self.talk is not None:
                     self.talk.end(turn, self.usage["total_tokens"])
-            yield index, deltas, piece.scored, reason
+            yield Step(index, deltas, piece.scored, reason, piece.read)
             if len(ended) == len(self.answers):
                 return
 
@@ -101,9 +114,9 @@ def _turn(generator: Generator, parameters: ChatParameters, asked: Asked) -> Tur
 async def whole(chat: Chat, model: str) -> dict[str, Any]:
     reasons = [""] * len(chat.answers)
     scored: list[list[Scored]] = [[] for _ in chat.answers]
-    async for index, _, tokens, reason in chat.steps():
-        scored[index] += tokens
-        reasons[index] = reason
+    async for step in chat.steps():
+        scored[step.index] += step.scored
+        reasons[step.index] = step.reason
     choices = [
         {
             "index": index,
@@ -116,9 +129,9 @@ async def whole(chat: Chat, model: str) -> dict[str, Any]:
     return {**_head(chat, model, "chat.completion"), "choices": choices, "usage": chat.usage}
 
 
-async def stream(chat: Chat, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
+async def stream(chat: Chat, model: str, parameters: Common) -> AsyncGenerator[dict[str, Any]]:
     head = _head(chat, model, "chat.completion.chunk")
-    more = {"usage": None} if include_usage else {}
+    more = {"usage": None} if parameters.include_usage else {}
 
     def chunk(
         index: int, delta: dict[str, Any], tokens: Sequence[Scored] = (), reason: str | None = None
@@ -129,14 +142,17 @@ async def stream(chat: Chat, model: str, include_usage: bool) -> AsyncGenerator[
 
     for index in range(len(chat.answers)):
         yield chunk(index, {"role": "assistant", "content": ""})
-    async for index, deltas, tokens, reason in chat.steps():
+    async for step in chat.steps():
+        index, deltas, tokens = step.index, step.deltas, step.scored
+        if step.read and parameters.return_progress:
+            yield {**chunk(index, {}), "prompt_progress": chat.answers[index].request.progress(step.read)}
         if tokens and not deltas:
             deltas = [{"content": ""}]
         for number, delta in enumerate(deltas):
             yield chunk(index, delta, () if number else tokens)
-        if reason:
-            yield chunk(index, {}, reason=reason)
-    if include_usage:
+        if step.reason:
+            yield chunk(index, {}, reason=step.reason)
+    if parameters.include_usage:
         yield {**head, "choices": [], "usage": chat.usage}
 
 

@@ -42,6 +42,12 @@ class Choices:
             "prompt_tokens_details": {"cached_tokens": cached},
         }
 
+    @property
+    def read(self) -> tuple[int, int]:
+        """Tokens of all the prompts that are computed, and of how many."""
+        requests = [answer.request for answer in self.answers]
+        return sum(r.read_tokens for r in requests), sum(r.prompt_tokens for r in requests)
+
     async def settle(self) -> None:
         """See `Answer.settle`."""
         await asyncio.gather(*(answer.settle() for answer in self.answers))

@@ -10,10 +10,18 @@ from ringcore.gateway.choices import Choices
 from ringcore.gateway.errors import invalid
 from ringcore.gateway.generate import Answer, Generator
 from ringcore.gateway.logprobs import Scored, completion_logprobs
-from ringcore.gateway.parameters import MAX_CHOICES, CompletionParameters
+from ringcore.gateway.parameters import MAX_CHOICES, Common, CompletionParameters
 
 
-async def start(generator: Generator, parameters: CompletionParameters) -> Choices:
+class Completions(Choices):
+    """``before``: what each answer begins with, its prompt where that is to be echoed."""
+
+    def __init__(self, answers: Sequence[Answer], each: int, before: Sequence[str]) -> None:
+        super().__init__(answers, each)
+        self.before = tuple(before)
+
+
+async def start(generator: Generator, parameters: CompletionParameters) -> Completions:
     """Raises `ApiFault`."""
     prompts = _prompts(parameters)
     if len(prompts) * parameters.n > MAX_CHOICES:
@@ -24,6 +32,7 @@ async def start(generator: Generator, parameters: CompletionParameters) -> Choic
         )
     encode = partial(generator.text.encode, special=True)
     tokens = [p if isinstance(p, list) else await asyncio.to_thread(encode, p) for p in prompts]
+    before = [_as_text(generator, p) if parameters.echo else "" for p in prompts for _ in range(parameters.n)]
     answers: list[Answer] = []
     try:
         for each in tokens:
@@ -31,7 +40,20 @@ async def start(generator: Generator, parameters: CompletionParameters) -> Choic
     except BaseException:
         await Choices(answers, 1).__aexit__()
         raise
-    return Choices(answers, parameters.n)
+    return Completions(answers, parameters.n, before)
+
+
+def _as_text(generator: Generator, prompt: str | list[int]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    try:
+        return generator.text.decode(prompt)
+    except (
+        OverflowError,
+        TypeError,
+        IndexError,
+    ):  # ids that no vocabulary has are refused with their numbers
+        return ""
 
 
 def _prompts(parameters: CompletionParameters) -> list[str | list[int]]:
@@ -47,9 +69,9 @@ def _prompts(parameters: CompletionParameters) -> list[str | list[int]]:
     return texts
 
 
-async def whole(choices: Choices, model: str) -> dict[str, Any]:
+async def whole(choices: Completions, model: str) -> dict[str, Any]:
     count = len(choices.answers)
-    texts, reasons = [""] * count, [""] * count
+    texts, reasons = list(choices.before), [""] * count
     scored: list[list[Scored]] = [[] for _ in range(count)]
     async for index, piece in choices.pieces():
         texts[index] += piece.text
@@ -62,13 +84,21 @@ async def whole(choices: Choices, model: str) -> dict[str, Any]:
     return {**_head(choices, model), "choices": found, "usage": choices.usage}
 
 
-async def stream(choices: Choices, model: str, include_usage: bool) -> AsyncGenerator[dict[str, Any]]:
+async def stream(choices: Completions, model: str, parameters: Common) -> AsyncGenerator[dict[str, Any]]:
     head = _head(choices, model)
-    usage = {"usage": None} if include_usage else {}
+    usage = {"usage": None} if parameters.include_usage else {}
+    for index, text in enumerate(choices.before):
+        if text:
+            yield {**head, "choices": [_choice(choices.answers[index], index, text, (), None)], **usage}
     async for index, piece in choices.pieces():
+        if piece.read and not parameters.return_progress:
+            continue
         choice = _choice(choices.answers[index], index, piece.text, piece.scored, piece.finish_reason)
-        yield {**head, "choices": [choice], **usage}
-    if include_usage:
+        progress = (
+            {"prompt_progress": choices.answers[index].request.progress(piece.read)} if piece.read else {}
+        )
+        yield {**head, "choices": [choice], **usage, **progress}
+    if parameters.include_usage:
         yield {**head, "choices": [], "usage": choices.usage}
 
 

@@ -1,11 +1,11 @@
 """GET endpoints that tell how things stand: health, figures, the model, and the API's own description."""
 
 import time
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault
@@ -27,7 +27,9 @@ def condition_routes(
     model: str, engine: Engine, metrics: Metrics, pulse: Pulse, *, keyed: bool
 ) -> list[Route]:
     """``keyed``: a key is asked for, and then nothing is told without it but whether the ring is well."""
-    entry = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring"}
+    entry: dict[str, Any] = {
+        "id": model, "object": "model", "created": int(time.time()), "owned_by": "mlxring",
+    }  # fmt: skip
     described = document(model, keyed=keyed)
     described_page = page(described)
     metrics.ready = lambda: engine.ready is not None and not pulse.trouble
@@ -46,12 +48,16 @@ def condition_routes(
     async def figures(_request: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
+    def described_model() -> dict[str, Any]:
+        ready = engine.ready
+        return entry if ready is None else {**entry, "max_model_len": ready.context}
+
     async def models(_request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [entry]})
+        return JSONResponse({"object": "list", "data": [described_model()]})
 
     async def one_model(request: Request) -> Response:
         check_model(request.path_params["name"], model)
-        return JSONResponse(entry)
+        return JSONResponse(described_model())
 
     async def described_as_json(_request: Request) -> Response:
         return JSONResponse(described)
@@ -72,25 +78,3 @@ def condition_routes(
 
 
 _ONLY_STYLE = "default-src 'none'; style-src 'unsafe-inline'"
-
-
-class Counted:
-    """Counts what is answered, by the paths that there are."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._paths = paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path: str = scope["path"] if scope["path"] in self._paths else "other"
-
-        async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._metrics.answered(path, message["status"])
-            await send(message)
-
-        await self._app(scope, receive, counting)

@@ -14,6 +14,7 @@ from ringcore.spec.engine import (
     EngineToGateway,
     Finished,
     GatewayToEngine,
+    Read,
     Ready,
     Refused,
     Started,
@@ -23,7 +24,7 @@ from ringcore.spec.engine import (
 )
 from ringcore.spec.events import Level
 
-RequestMessage = Started | Token | Finished | Refused
+RequestMessage = Started | Read | Token | Finished | Refused
 
 
 class Engine:

@@ -17,18 +17,19 @@ from ringcore.gateway.logprobs import Held, Scored
 from ringcore.gateway.parameters import Common
 from ringcore.gateway.stops import Stops
 from ringcore.gateway.text import Text
-from ringcore.spec.engine import Finished, Refused, Token
+from ringcore.spec.engine import Finished, Read, Refused, Token
 
 _MOST_SEED = 2**63 - 1
 
 
 class Piece(Struct, frozen=True, kw_only=True):
     """Some text of an answer; the last one says why it ended. ``scored``: the tokens whose text begins in it,
-    when log-probabilities were asked for."""
+    when log-probabilities were asked for. ``read``: no text, but so much of the prompt is computed."""
 
-    text: str
+    text: str = ""
     scored: tuple[Scored, ...] = ()
     finish_reason: Literal["stop", "length"] | None = None
+    read: int = 0
 
 
 class Answer:
@@ -77,7 +78,9 @@ class Answer:
         held = Held()
         while True:
             arrival = await self.request.queue.get()
-            if isinstance(arrival, Token):
+            if isinstance(arrival, Read):
+                yield Piece(read=arrival.tokens)
+            elif isinstance(arrival, Token):
                 self._tokens += 1
                 text = self._detokenizer.push(arrival.token)
                 if self.logprobs:
@@ -161,6 +164,6 @@ def _fault(arrival: Arrival) -> ApiFault:
         if arrival.kind == "memory":
             return ApiFault(503, arrival.cause, kind="server_error", code="short_of_memory")
         return invalid(arrival.cause)
-    if isinstance(arrival, Finished | Token):
+    if isinstance(arrival, Finished | Read | Token):
         return unavailable("the ring ended this request")
     return unavailable(f"the ring was lost in the middle of this answer: {arrival.reason}")

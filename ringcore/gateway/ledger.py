@@ -16,7 +16,7 @@ from ringcore.gateway.errors import unavailable
 from ringcore.gateway.metrics import Metrics
 from ringcore.gateway.pulse import Pulse
 from ringcore.spec.control import Say
-from ringcore.spec.engine import Cancel, Finished, Refused, Sampling, Started, Submit, Token
+from ringcore.spec.engine import Cancel, Finished, Read, Refused, Sampling, Started, Submit, Token
 from ringcore.spec.events import RequestChanged
 
 ENGINE_ANSWER_SECONDS = 1.0
@@ -29,7 +29,7 @@ class Lost(Struct, frozen=True):
     reason: str
 
 
-Arrival = Token | Finished | Refused | Lost
+Arrival = Read | Token | Finished | Refused | Lost
 
 
 class Request:
@@ -44,9 +44,19 @@ class Request:
         self.left = False  # nobody waits for it any more
         self.received = 0  # tokens
         self.cached_tokens = 0  # of the prompt, not computed
+        self.read_tokens = 0  # of the prompt, cached ones among them
         self.queue: asyncio.Queue[Arrival] = asyncio.Queue()
         self._began = time.monotonic()
         self._first = self._last = self._told = 0.0
+
+    def progress(self, read: int) -> dict[str, int]:
+        """``read`` tokens of its prompt are computed, in the fields that llama.cpp's server has for it."""
+        return {
+            "total": self.prompt_tokens,
+            "cache": self.cached_tokens,
+            "processed": read,
+            "time_ms": int((time.monotonic() - self._began) * 1000),
+        }
 
     async def settle(self) -> None:
         """Wait for rank 0's first word, a refusal perhaps, but not for a place in its queue."""
@@ -137,7 +147,10 @@ class Ledger:
         if isinstance(message, Token) and message.index != request.received:
             raise ValueError(f"token {message.index} of a request came where {request.received} was due")
         request.answered.set()
-        self._pulse.moved()
+        if isinstance(message, Read | Token) or (
+            isinstance(message, Finished) and message.reason != "cancelled"
+        ):
+            self._pulse.moved()  # a refusal or a cancel is a word of rank 0, not a step of the ring
         if isinstance(message, Token):
             self._metrics.token(request.count(), first=request.received == 1)
         elif isinstance(message, Started):
@@ -149,11 +162,14 @@ class Ledger:
         if request.left:
             return
         if isinstance(message, Started):
-            request.cached_tokens = message.cached_tokens
+            request.cached_tokens = request.read_tokens = message.cached_tokens
             self._metrics.cached(message.cached_tokens)
             self._report(request.event("running"))
             return
-        if isinstance(message, Token):
+        if isinstance(message, Read):
+            request.read_tokens = message.tokens
+        elif isinstance(message, Token):
+            request.read_tokens = request.prompt_tokens
             if request.due():
                 self._report(request.event("running"))
         elif isinstance(message, Refused) or message.reason == "cancelled":

@@ -24,14 +24,17 @@ class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
+    """``index``: the place that it had in a stream. Clients that put a stream together send it back."""
+
     function: CalledFunction
     id: str = ""
     type: Literal["function"] = "function"
+    index: int | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``developer`` is another word for ``system``. ``tool_calls`` and ``reasoning_content`` are an
-    assistant's, ``tool_call_id`` and ``name`` are a tool's."""
+    assistant's, ``tool_call_id`` is a tool's."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
@@ -46,6 +49,14 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return self.content
         return "".join(part.text for part in self.content or ())
 
+    @property
+    def said(self) -> tuple[Any, ...]:
+        """The same for a message and for what a client sends of it later: without its thinking, with its text
+        in one piece or in parts."""
+        role = "system" if self.role == "developer" else self.role
+        calls = [(c.id, c.function.name, _object(c.function.arguments)) for c in self.tool_calls or ()]
+        return role, self.text, self.name, self.tool_call_id, calls
+
     def check(self, at: str) -> None:
         """Raises `ApiFault` for fields that do not belong together."""
         speaks = self.role == "assistant"
@@ -56,12 +67,6 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for field in ("tool_calls", "reasoning_content"):
             if getattr(self, field) is not None and not speaks:
                 raise invalid(f"{at}.{field}: only an assistant has that", param=f"{at}.{field}")
-        if self.name is not None and self.role != "tool":
-            raise invalid(
-                f"{at}.name is not supported by this server",
-                param=f"{at}.name",
-                code="unsupported_parameter",
-            )
         if self.tool_call_id is not None and self.role != "tool":
             raise invalid(f"{at}.tool_call_id: only a tool has that", param=f"{at}.tool_call_id")
 
@@ -117,6 +122,8 @@ ToolChoice = Literal["none", "auto", "required"] | ChosenTool
 
 
 def _object(text: str) -> Any:
+    if not text.strip():
+        return {}  # a call of a tool without parameters, as some clients send it back
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError):

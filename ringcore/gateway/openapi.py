@@ -22,13 +22,14 @@ _ERRORS = {
     "408": "the body did not come in time",
     "409": "an answer in this conversation is on its way",
     "413": "the body is too large",
+    "415": "the body is compressed",
     "429": "the queue is full; come again after `Retry-After` seconds",
     "500": "the gateway failed",
     "501": "not offered",
     "503": "the ring cannot serve now",
 }
 _ALWAYS = ("400", "401", "403", "404", "405", "500")
-_WORK = (*_ALWAYS, "408", "409", "413", "429", "503")
+_WORK = (*_ALWAYS, "408", "409", "413", "415", "429", "503")
 _CHAT = {"messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 64}
 _POINT = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
 _EXAMPLES: dict[str, dict[str, Any]] = {

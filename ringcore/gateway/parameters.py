@@ -16,19 +16,28 @@ from ringcore.gateway.messages import MAX_TOOLS, ChosenTool, Message, Tool, Tool
 from ringcore.spec.engine import MAX_REPETITION_CONTEXT, MAX_TOP_LOGPROBS, LogitBias, Sampling
 
 MAX_BODY_BYTES = 8 << 20
-MAX_CHOICES = 16  # of one request
+MAX_CHOICES = 32  # of one request; LangChain sends up to 20 prompts in one
 
 _Count = Annotated[int, Meta(ge=1)]
 _Stop = Annotated[str, Meta(min_length=1)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Top = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 
-# OpenAI's fields that are not honoured, with the values that ask for nothing. `user` names the
-# caller: no answer hangs on it anywhere.
+# Fields of OpenAI's and other servers' that are not honoured, with the values that ask for nothing, or for
+# what is done anyway. `user` and `safety_identifier` name the caller, `prompt_cache_key` says where a prefix
+# may be held: no answer hangs on them anywhere.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
+    "function_call": ("none", "auto"),
+    "metadata": ({},),
+    "verbosity": ("medium",),
+    "cache_prompt": (True,),
+    "ignore_eos": (False,),
+    "min_tokens": (0,),
+    "skip_special_tokens": (True,),
+    "timings_per_token": (False,),
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none",),
@@ -48,7 +57,8 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What chat and completions share. ``temperature`` is 0 (greedy) unless the client asks otherwise.
+    """What chat and completions share. ``temperature`` is 0 (greedy) unless the client asks otherwise, and
+    ``top_k`` 0 and -1 are no bound. ``return_progress`` (llama.cpp's): a stream tells how far a prompt is.
 
     ``presence_penalty`` and ``frequency_penalty`` count the tokens of the answer, as OpenAI's do.
     ``repetition_penalty`` and its context, in tokens of prompt and answer, are mlx-lm's.
@@ -62,7 +72,7 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_completion_tokens: _Count | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Meta(ge=0)] = 0
+    top_k: Annotated[int, Meta(ge=-1)] = 0
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] = 1.0
@@ -71,14 +81,17 @@ class Common(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frequency_penalty: _Penalty = 0.0
     logit_bias: LogitBias = {}
     stop: _Stop | Annotated[list[_Stop], Meta(max_length=16)] | None = None
+    return_progress: bool = False
     user: str = ""
+    safety_identifier: str = ""
+    prompt_cache_key: str = ""
 
     @property
     def sampling(self) -> Sampling:
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
-            top_k=self.top_k,
+            top_k=max(0, self.top_k),
             min_p=self.min_p,
             seed=self.seed,
             repetition_penalty=self.repetition_penalty,
@@ -124,7 +137,9 @@ class ResponseFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class ChatParameters(Common, frozen=True, kw_only=True):
     """``chat_template_kwargs`` and ``reasoning_effort`` are variables of the model's template.
-    ``conversation_id`` puts the messages behind those that the gateway holds under that name."""
+    ``conversation_id`` puts the messages behind those that the gateway holds under that name.
+    ``continue_final_message``: the answer goes on with the last message, an assistant's, and leaves out what
+    that says; without ``add_generation_prompt`` the template does not open an answer. Both are vLLM's."""
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     logprobs: bool = False
@@ -135,6 +150,8 @@ class ChatParameters(Common, frozen=True, kw_only=True):
     parallel_tool_calls: bool = True
     reasoning_effort: Annotated[str, Meta(max_length=32)] | None = None
     chat_template_kwargs: dict[str, Any] = {}
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
     conversation_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
 
     @property
@@ -164,10 +181,13 @@ class ChatParameters(Common, frozen=True, kw_only=True):
 
 
 class CompletionParameters(Common, frozen=True, kw_only=True):
-    """``prompt``: one text, several, or the token ids of one or several."""
+    """``prompt``: one text, several, or the token ids of one or several. ``echo``: the answer begins with it.
+    ``best_of`` answers are drawn and all ``n`` of them given back: the two must be the same."""
 
     prompt: str | list[str | int | list[int]]
     logprobs: _Top | bool | None = None
+    echo: bool = False
+    best_of: _Count | None = None
 
     @property
     def asked_logprobs(self) -> int | None:
@@ -188,6 +208,7 @@ def parse(body: bytes, kind: type[_P]) -> _P:
     if not isinstance(raw, dict):
         raise invalid("the body must be a JSON object")
     fields: dict[str, Any] = dict(raw)
+    _drop_empty(fields.get("messages"))
     for name, neutral in _NEUTRAL.items():
         if name in kind.__struct_fields__:
             continue
@@ -200,6 +221,15 @@ def parse(body: bytes, kind: type[_P]) -> _P:
         raise _wrong_field(str(error)) from error
     _check_together(parameters)
     return parameters
+
+
+def _drop_empty(messages: Any) -> None:
+    """What OpenAI's own answers have beside the text, when a client sends them back: nothing is in it."""
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            for name, empty in (("annotations", []), ("refusal", ""), ("tool_calls", [])):
+                if message.get(name) == empty:
+                    del message[name]
 
 
 def _without_nothing(value: Any) -> Any:
@@ -225,8 +255,10 @@ def _check_together(parameters: Common) -> None:
         raise invalid("stream_options is only for stream: true", param="stream_options")
     if isinstance(parameters, ChatParameters) and parameters.top_logprobs and not parameters.logprobs:
         raise invalid("top_logprobs is only for logprobs: true", param="top_logprobs")
-    if isinstance(parameters, CompletionParameters) and parameters.logprobs is True:
-        raise invalid(f"logprobs: a number from 0 to {MAX_TOP_LOGPROBS} here, not true", param="logprobs")
+    if parameters.return_progress and not parameters.stream:
+        raise invalid("return_progress is only for stream: true", param="return_progress")
+    if isinstance(parameters, CompletionParameters):
+        _check_completion(parameters)
     if isinstance(parameters, ChatParameters):
         _check_chat(parameters)
     both = {parameters.max_tokens, parameters.max_completion_tokens} - {None}
@@ -234,13 +266,19 @@ def _check_together(parameters: Common) -> None:
         raise invalid("max_tokens and max_completion_tokens differ; give one of them", param="max_tokens")
 
 
+def _check_completion(parameters: CompletionParameters) -> None:
+    if parameters.logprobs is True:
+        raise invalid(f"logprobs: a number from 0 to {MAX_TOP_LOGPROBS} here, not true", param="logprobs")
+    if parameters.best_of not in (None, parameters.n):
+        raise _unsupported("best_of", f"{parameters.best_of} with n {parameters.n}")
+    if parameters.echo and parameters.asked_logprobs is not None:
+        # The ring computes no logits for the tokens of a prompt.
+        raise _unsupported("echo", "true with logprobs")
+
+
 def _check_chat(parameters: ChatParameters) -> None:
     for index, message in enumerate(parameters.messages):
         message.check(f"messages[{index}]")
-    for index, tool in enumerate(parameters.tools):
-        if tool.function.strict:
-            # Whether it calls a tool is the model's choice, so its text cannot be bound to a schema.
-            raise _unsupported(f"tools[{index}].function.strict", "true")
     if parameters.tool_choice not in (None, "none") and not parameters.tools:
         raise invalid("tool_choice is only for tools", param="tool_choice")
     if parameters.must_call and not parameters.offered:
@@ -251,10 +289,32 @@ def _check_chat(parameters: ChatParameters) -> None:
             "response_format: json_schema belongs to the type json_schema",
             param="response_format.json_schema",
         )
-    if parameters.schema is not None and parameters.offered:
-        raise invalid("response_format and tools cannot be had together here", param="response_format")
+    if parameters.schema is not None and parameters.must_call:
+        raise invalid(
+            "response_format and a tool that must be called exclude each other", param="response_format"
+        )
     if parameters.conversation_id is not None and parameters.n > 1:
         raise invalid("a conversation goes on with one answer: n must be 1", param="n")
+    if parameters.continue_final_message:
+        _check_continued(parameters)
+
+
+def _check_continued(parameters: ChatParameters) -> None:
+    if parameters.add_generation_prompt:
+        raise invalid(
+            "add_generation_prompt opens an answer, continue_final_message goes on with one: one of them",
+            param="add_generation_prompt",
+        )
+    if parameters.messages[-1].role != "assistant" or not parameters.messages[-1].text:
+        raise invalid(
+            "continue_final_message: the last message must be an assistant's, with text",
+            param="continue_final_message",
+        )
+    if parameters.schema is not None or parameters.must_call or parameters.conversation_id is not None:
+        raise invalid(
+            "continue_final_message goes with no format, no tool that must be called and no conversation",
+            param="continue_final_message",
+        )
 
 
 def _unsupported(name: str, value: str = "") -> ApiFault:

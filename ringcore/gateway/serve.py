@@ -5,6 +5,7 @@ Owns the order in which its parts come and go; the parts know nothing of each ot
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import ssl
@@ -14,15 +15,18 @@ from pathlib import Path
 import uvicorn
 
 from ringcore.gateway.app import make_app
+from ringcore.gateway.connection import IDLE_SECONDS, Connection
 from ringcore.gateway.control import Control
+from ringcore.gateway.conversations import Conversations
 from ringcore.gateway.engine import Engine
 from ringcore.gateway.generate import Generator
 from ringcore.gateway.ledger import Ledger
 from ringcore.gateway.metrics import Metrics
 from ringcore.gateway.pulse import Pulse
+from ringcore.gateway.shelf import Shelf
 from ringcore.gateway.text import Text
 from ringcore.spec.control import GatewayReady
-from ringcore.spec.deployment import API_KEY_FILE, ENGINE_SOCKET, Deployment
+from ringcore.spec.deployment import API_KEY_FILE, CONVERSATIONS, ENGINE_SOCKET, Deployment
 from ringcore.spec.errors import RingError
 
 _GRACE_SECONDS = 2
@@ -36,6 +40,8 @@ async def serve(deployment: Deployment, control: Control) -> None:
     certificate = _certificate(deployment)
     listeners = _listen(deployment.api_bind, deployment.api_port)
     engine = Engine(Path(ENGINE_SOCKET), control.say)
+    shelf = Shelf(Path(CONVERSATIONS), control.say)
+    _allow_many_connections()
     try:
         # First the door, then the furniture: rank 0 may come while the tokenizer is still loading.
         await engine.listen()
@@ -44,6 +50,7 @@ async def serve(deployment: Deployment, control: Control) -> None:
         control.on_rank = pulse.heard
         ledger = Ledger(engine, control.report, metrics, pulse)
         text = await asyncio.to_thread(Text.load, Path(deployment.model_path))
+        conversations = Conversations(shelf)
         app = make_app(
             deployment.model_name,
             engine,
@@ -51,12 +58,15 @@ async def serve(deployment: Deployment, control: Control) -> None:
             control,
             metrics,
             pulse,
+            conversations,
             key=key,
             origins=deployment.api_origins,
         )
         server = _Server(
             uvicorn.Config(
                 app,
+                http=Connection,
+                timeout_keep_alive=IDLE_SECONDS,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -72,6 +82,7 @@ async def serve(deployment: Deployment, control: Control) -> None:
         await engine.close()
         for listener in listeners:
             listener.close()
+        await shelf.close()
 
 
 async def _until_quit(
@@ -106,6 +117,20 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         assert sockets
         self._control.report(GatewayReady(url=_url(sockets[0], "https" if self.config.is_ssl else "http")))
+
+
+def _allow_many_connections() -> None:
+    """Each takes a descriptor, and on macOS a process begins with 256 of them."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (
+        65_536,
+        10_240,
+        most,
+    ):  # the system may have a bound of its own below what it calls the most
+        if now != resource.RLIM_INFINITY and now < wanted:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+                return
 
 
 def _key(deployment: Deployment) -> str:

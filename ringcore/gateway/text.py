@@ -38,6 +38,9 @@ class Text:
             self._backend.no_truncation()
             self._backend.no_padding()
         self.token_bytes = TokenBytes(tokenizer)
+        self._added = {
+            str(added.content): int(token) for token, added in tokenizer.added_tokens_decoder.items()
+        }
         self._special = {
             int(token): str(added.content)
             for token, added in tokenizer.added_tokens_decoder.items()
@@ -96,18 +99,26 @@ class Text:
 
         return decode
 
+    def mark_token(self, mark: str) -> int | None:
+        """The token that is this mark and nothing else; None where the mark is text like any other."""
+        return self._added.get(mark)
+
+    def looks_at(self, name: str) -> bool:
+        """The model's template has a variable of that name."""
+        template = self._tokenizer.chat_template
+        text = template if isinstance(template, str) else json.dumps(template)
+        return name.isidentifier() and re.search(rf"\b{name}\b", text) is not None
+
     def check_template(self, names: Collection[str]) -> None:
         """Raises `ApiFault` 400 for the first that the model's template does not look at, or that is set
         otherwise."""
         if not names:
             return
-        template = self._tokenizer.chat_template
-        text = template if isinstance(template, str) else json.dumps(template)
         ours = {"self", "messages", *signature(self._tokenizer.apply_chat_template).parameters} - _ASKED
         for name in names:
             if name in ours:
                 raise invalid(f"chat_template_kwargs: {name} is not a request's to set", param=name)
-            if not name.isidentifier() or not re.search(rf"\b{name}\b", text):
+            if not self.looks_at(name):
                 raise invalid(
                     f"this model's chat template has no {name!r:.80}",
                     param=name,
@@ -129,8 +140,7 @@ class Text:
                     [dict(message) for message in messages],
                     tools=list(tools) or None,
                     tokenize=False,
-                    add_generation_prompt=True,
-                    **variables,
+                    **{"add_generation_prompt": True, **variables},
                 )
             )
         except (TemplateError, *_REFUSALS) as error:

@@ -9,7 +9,7 @@ Layout of a host's ``home`` (``~/.mlxring`` unless the profile says otherwise)::
     python/                     an interpreter of ours
     models/                     weights that were sent or fetched
     runs/<ring>/                deployment.json secret(0600) api.key(0600) agent.sock engine.sock agent.pid
-                                events.jsonl rank-<n>.log agent.log gateway.log
+                                events.jsonl rank-<n>.log agent.log gateway.log conversations/
 """
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ AGENT_SOCKET = "agent.sock"
 ENGINE_SOCKET = "engine.sock"
 PID_FILE = "agent.pid"
 JOURNAL_FILE = "events.jsonl"
+CONVERSATIONS = "conversations"  # a folder, 0700: what `conversation_id` names, kept from one run to the next
 AGENT_LOG = "agent.log"
 
 

@@ -91,6 +91,13 @@ class Started(_Message, frozen=True, tag="started"):
     cached_tokens: int = 0
 
 
+class Read(_Message, frozen=True, tag="read"):
+    """``tokens`` of this request's prompt are computed, cached ones among them, and more are to come."""
+
+    id: str
+    tokens: int
+
+
 class Token(_Message, frozen=True, tag="token"):
     """``index`` counts the answer's tokens from 0. ``logprobs`` is there when the request asked for it."""
 
@@ -117,7 +124,7 @@ class Refused(_Message, frozen=True, tag="refused"):
 
 
 GatewayToEngine = Submit | Cancel
-EngineToGateway = Ready | Started | Token | Finished | Refused
+EngineToGateway = Ready | Started | Read | Token | Finished | Refused
 
 encoder = msgspec.json.Encoder()
 gateway_to_engine = msgspec.json.Decoder(GatewayToEngine)

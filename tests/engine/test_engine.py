@@ -17,6 +17,7 @@ from ringcore.spec.engine import (
     EngineToGateway,
     Finished,
     Logprobs,
+    Read,
     Refused,
     Sampling,
     Started,
@@ -111,12 +112,14 @@ class Round:
                 assert len(step.ids) == row.count
 
 
-def test_a_request_starts_gets_its_tokens_and_finishes() -> None:
+def test_a_request_starts_is_read_gets_its_tokens_and_finishes() -> None:
     ring = Round(Engine(limits()))
     ring.submit("a", prompt=20, most=4)
     ring.run()
     assert ring.of("a") == [
         Started(id="a"),
+        Read(id="a", tokens=8),
+        Read(id="a", tokens=16),
         *(Token(id="a", index=index, token=20 + index) for index in range(4)),
         Finished(id="a", reason="length", completion_tokens=4),
     ]
@@ -192,6 +195,18 @@ def test_a_cancel_is_the_very_next_step_and_is_answered_when_it_has_come_round()
     assert ring.of("a")[-1] == Finished(id="a", reason="cancelled", completion_tokens=0)
     assert ring.tokens("a") == []
     assert len(ring.tokens("b")) == 5
+
+
+def test_of_a_prompt_that_nobody_waits_for_no_more_is_told() -> None:
+    ring = Round(Engine(limits()))
+    ring.submit("a", prompt=40, most=5)
+    ring.issue()
+    ring.come_round()  # open
+    ring.come_round()
+    assert ring.of("a") == [Started(id="a"), Read(id="a", tokens=8)]
+    ring.engine.cancel("a")
+    ring.run()
+    assert ring.of("a")[2:] == [Finished(id="a", reason="cancelled", completion_tokens=0)]
 
 
 def test_a_cancel_counts_the_tokens_that_were_sent() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ringcore.engine.grammar import CANNOT_FOLLOW, Grammars
 from ringcore.engine.opening import Opening
 from ringcore.engine.sampler import Sampler
+from ringcore.gateway.errors import ApiFault
 from ringcore.gateway.grammar import grammar_of
 from tests.gateway.small_tokenizer import write_tokenizer
 
@@ -58,6 +60,77 @@ def test_random_logits_write_documents_of_the_schema(folder: Path, temperature: 
         assert set(found) == {"name", "ages", "kind"}
         assert len(found["name"]) <= 6 and found["kind"] in ("a", "b", None)
         assert len(found["ages"]) <= 3 and all(0 <= age <= 99 for age in found["ages"])
+
+
+NODE = {
+    "type": "object",
+    "properties": {"tag": {"type": "string", "pattern": "^[a-c]{2}$"},
+                   "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+    "required": ["tag", "next"], "additionalProperties": False,
+}  # fmt: skip
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "recursive": {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
+    "enum of every kind": {"enum": ["a", 1, None, True, {"b": [1.5]}, "ä\"\n"]},
+    "const": {"const": {"title": "x"}},
+    "pattern": {"type": "string", "pattern": "^(yes|no)-[0-9]{3}$"},
+    "pattern without anchors": {"type": "string", "pattern": "[xyz]{3}", "maxLength": 5},
+    "numbers": {"type": "array", "items": {"type": "number", "minimum": -1, "exclusiveMaximum": 2},
+                "minItems": 1, "maxItems": 2},
+    "several types": {"type": ["boolean", "null"]},
+    "remarks and names that read like them": {
+        "title": "T", "description": "D", "type": "object", "required": ["title", "default"],
+        "properties": {"title": {"type": "boolean", "title": "x"}, "default": {"enum": [1], "default": 1}},
+        "additionalProperties": False,
+    },
+    "all of": {"allOf": [{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]},
+                         {"type": "object", "properties": {"b": {"type": "null"}}, "required": ["b"]}],
+               "additionalProperties": True},
+    "a date": {"type": "string", "format": "date"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_of_every_make_are_followed(folder: Path, name: str) -> None:
+    import jsonschema_rs  # comes with schemathesis
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for seed in range(3):
+        opening = Opening(temperature=1.0, seed=seed, grammar=grammar_of(SCHEMAS[name], "x"), stops=(END,))
+        sampler = Sampler(opening, Grammars(folder, PADDED).constraint(opening.grammar, opening.stops))
+        *tokens, end = draw_all(sampler, seed, most=600)
+        assert end == END
+        jsonschema_rs.validate(SCHEMAS[name], json.loads(tokenizer.decode(tokens)))
+
+
+def test_an_empty_schema_is_any_document(folder: Path) -> None:
+    matcher = Grammars(folder, PADDED).constraint(grammar_of({}, "x"), (END,))._matcher
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in ("null", '"x"', "[1, {}]", '{"a": [true]}'):
+        tokens = tokenizer.encode(text).ids
+        assert matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting(), text
+        matcher.reset()
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "elsewhere": {"$ref": "https://example.org/x.json"},
+    "nowhere": {"$ref": "#/$defs/none"},
+    "look ahead": {"type": "string", "pattern": "(?=a)b"},
+    "format": {"type": "string", "format": "no such format"},
+    "not": {"not": {"type": "string"}},
+    "type": {"type": "sting"},
+}
+
+
+@pytest.mark.parametrize("schema", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_cannot_be_followed_is_refused_with_the_reason(schema: dict[str, Any]) -> None:
+    with pytest.raises(ApiFault) as caught:
+        grammar_of(schema, "response_format")
+    error = caught.value.body["error"]
+    assert (caught.value.status, error["param"]) == (400, "response_format")
+    assert len(error["message"]) > len("response_format: the schema cannot be followed: ")
 
 
 def test_a_step_that_was_on_its_way_when_the_answer_ended_does_no_harm(folder: Path) -> None:

@@ -105,6 +105,13 @@ class GatewayProcess:
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.from_file(str(self._model / "tokenizer.json"))
 
+    @cached_property
+    def llguidance(self) -> Any:
+        """The tokenizer as the ring's sampling has it."""
+        from llguidance import LLTokenizer
+
+        return LLTokenizer((self._model / "tokenizer.json").read_text())
+
     @property
     def engine_socket(self) -> Path:
         return self.folder / ENGINE_SOCKET
@@ -274,8 +281,8 @@ async def streaming(
 async def events(response: httpx.Response) -> AsyncIterator[Any]:
     """The events of a stream as JSON, ``"[DONE]"`` as it is."""
     async for text in response.aiter_lines():
-        assert not text or text.startswith("data: "), text
-        if text:
+        assert not text or text.startswith(("data: ", ":")), text
+        if text.startswith("data: "):
             data = text.removeprefix("data: ")
             yield data if data == "[DONE]" else json.loads(data)
 

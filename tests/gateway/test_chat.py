@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from ringcore.spec.engine import Sampling, Started
+from ringcore.spec.engine import Read, Sampling, Started
 from tests.gateway.harness import MODEL, FakeRank, chat, events, texts
 
 CHAT = "/v1/chat/completions"
@@ -91,6 +91,25 @@ async def test_a_stream_gives_each_token_as_it_comes_then_usage_and_done(
     assert usage["usage"]["prompt_tokens"] == len(submit.prompt)
     assert [event async for event in stream] == ["[DONE]"]
     await response.aclose()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_how_far_the_prompt_is_read_comes_as_a_chunk_without_words_for_those_who_ask(
+    client: httpx.AsyncClient, rank: FakeRank, asked: bool
+) -> None:
+    asking = ask(client, **chat(stream=True, return_progress=asked))
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id, cached_tokens=2), Read(id=submit.id, tokens=5))
+    rank.text(submit, "fox")
+    rank.finish(submit)
+    found = [event async for event in events(await asking)]
+    told = [event for event in found if "prompt_progress" in event]
+    assert len(told) == asked
+    for event in told:
+        assert event["choices"][0]["delta"] == {}
+        assert event["prompt_progress"].pop("time_ms") >= 0
+        assert event["prompt_progress"] == {"total": len(submit.prompt), "cache": 2, "processed": 5}
+    assert texts(found) == "fox"
 
 
 async def test_a_stream_has_no_usage_unless_it_is_asked_for(

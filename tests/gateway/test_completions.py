@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from ringcore.spec.engine import Started
+from ringcore.spec.engine import Read, Started
 from tests.gateway.harness import MODEL, FakeRank, GatewayProcess, events
 
 COMPLETIONS = "/v1/completions"
@@ -83,6 +83,46 @@ async def test_the_usage_says_how_much_of_the_prompt_was_not_computed(
     assert (await asking).json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 3}
 
 
+@pytest.mark.parametrize("prompt", ["the fox", "ids"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prompt_is_echoed_where_that_is_asked_for(
+    client: httpx.AsyncClient, rank: FakeRank, prompt: str, stream: bool
+) -> None:
+    asked = rank.encode("the fox") if prompt == "ids" else prompt
+    asking = ask(client, prompt=asked, echo=True, stream=stream, n=2, best_of=2)
+    for _ in range(2):
+        submit = await rank.submit()
+        assert submit.prompt == rank.encode("the fox")
+        rank.answer(submit, " jumps")
+    response = await asking
+    found = (
+        [e for e in [event async for event in events(response)] if e != "[DONE]"]
+        if stream
+        else [response.json()]
+    )
+    for index in range(2):
+        texts = [c["text"] for event in found for c in event["choices"] if c["index"] == index]
+        assert "".join(texts) == "the fox jumps"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_how_far_a_prompt_is_read_is_told_in_the_stream_of_those_who_ask(
+    client: httpx.AsyncClient, rank: FakeRank, asked: bool
+) -> None:
+    asking = ask(client, prompt="the quick brown fox", stream=True, return_progress=asked)
+    submit = await rank.submit()
+    rank.send(Started(id=submit.id, cached_tokens=1), Read(id=submit.id, tokens=3))
+    rank.text(submit, "!")
+    rank.finish(submit)
+    found = [event async for event in events(await asking)]
+    told = [event["prompt_progress"] for event in found if "prompt_progress" in event]
+    assert len(told) == asked
+    if asked:
+        told[0].pop("time_ms")
+        assert told == [{"total": len(submit.prompt), "cache": 1, "processed": 3}]
+    assert "".join(e["choices"][0]["text"] for e in found[:-1]) == "!"
+
+
 async def test_a_stop_string_is_cut_off(client: httpx.AsyncClient, rank: FakeRank) -> None:
     asking = ask(client, prompt="the", stop="\n")
     submit = await rank.submit()
@@ -95,7 +135,7 @@ async def test_a_stop_string_is_cut_off(client: httpx.AsyncClient, rank: FakeRan
 @pytest.mark.parametrize(
     ("prompt", "says"),
     [
-        (["one"] * 17, "17 prompts with n 1 are 17 answers, 16 are allowed"),
+        (["one"] * 33, "33 prompts with n 1 are 33 answers, 32 are allowed"),
         ([1, "two"], "texts, or lists of token ids, or the ids of one text"),
         ([[1], []], "the prompt is empty"),
         ([], "the prompt is empty"),

@@ -2,15 +2,19 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ringcore.gateway.engine import Engine
+from ringcore.gateway.ledger import Ledger
+from ringcore.gateway.metrics import Metrics
 from ringcore.gateway.openapi import document, page
 from ringcore.gateway.pulse import STANDSTILL_SECONDS, Pulse
-from ringcore.spec.engine import Started
+from ringcore.spec.engine import Finished, Read, Ready, Refused, Sampling, Started
 from ringcore.spec.events import MemoryUsed, PrefixUsed, StepCount
 from tests.gateway.harness import FakeRank, GatewayProcess, chat, streaming
 from tests.ring.harness import until
@@ -57,6 +61,21 @@ def test_steps_and_tokens_are_signs_of_life_and_the_same_count_again_is_none(clo
 def test_a_ring_without_work_may_rest_as_long_as_it_likes(clock: Clock) -> None:
     pulse = Pulse(clock)
     clock.now += 1e6
+    assert not pulse.trouble
+
+
+def test_refusals_and_cancels_are_no_steps_of_the_ring(clock: Clock) -> None:
+    pulse = Pulse(clock)
+    engine = Engine(Path("none"), lambda _level, _text: None)
+    engine.ready = Ready(epoch=1, context=100, sequences=4, vocab_size=10)
+    ledger = Ledger(engine, lambda _message: None, Metrics(pulse), pulse)
+    held, refused, left = (ledger.submit([1], 5, [], Sampling()) for _ in range(3))
+    clock.now += STANDSTILL_SECONDS + 1
+    engine.on_message(Started(id=held.id))
+    engine.on_message(Refused(id=refused.id, cause="64 wait", kind="busy"))
+    engine.on_message(Finished(id=left.id, reason="cancelled", completion_tokens=0))
+    assert "while 1 requests wait" in pulse.trouble
+    engine.on_message(Read(id=held.id, tokens=1))
     assert not pulse.trouble
 
 

@@ -42,11 +42,15 @@ def test_null_means_left_out() -> None:
 def test_fields_that_ask_for_nothing_are_accepted() -> None:
     asked = chat(
         n=1, logprobs=False, frequency_penalty=0.0, presence_penalty=0, repetition_penalty=1, logit_bias={},
-        top_logprobs=None, tools=[],
-        response_format={"type": "text"}, tool_choice="none", store=False, user="me",
+        top_logprobs=None, tools=[], top_k=-1, best_of=1, function_call="none", metadata={}, store=False,
+        verbosity="medium", cache_prompt=True, skip_special_tokens=True, ignore_eos=False, min_tokens=0,
+        response_format={"type": "text"}, tool_choice="none", user="me", safety_identifier="me",
+        prompt_cache_key="mine",
     )  # fmt: skip
     assert (asked.schema, asked.offered, asked.must_call) == (None, [], False)
-    named = {"user": "", "response_format": None, "tool_choice": None}
+    assert asked.sampling == Sampling()
+    named = {"user": "", "safety_identifier": "", "prompt_cache_key": "", "response_format": None,
+             "tool_choice": None, "top_k": 0}  # fmt: skip
     assert msgspec.structs.replace(asked, **named) == chat()
 
 
@@ -86,6 +90,50 @@ def test_logprobs_are_a_switch_and_a_number_in_chat_and_one_number_in_completion
         completion(logprobs=1, top_logprobs=1)
 
 
+def test_as_many_answers_are_drawn_as_are_given_back() -> None:
+    def completion(**fields: object) -> CompletionParameters:
+        return parse(json.dumps({"prompt": "hi", **fields}).encode(), CompletionParameters)
+
+    assert completion(best_of=2, n=2).n == 2
+    with pytest.raises(ApiFault, match="best_of: 3 with n 2"):
+        completion(best_of=3, n=2)
+    assert completion(echo=True).echo
+    with pytest.raises(ApiFault, match="echo: true with logprobs"):
+        completion(echo=True, logprobs=1)
+
+
+def test_what_is_empty_in_an_answer_that_is_sent_back_asks_for_nothing() -> None:
+    answer = {"role": "assistant", "content": "so", "refusal": None, "annotations": [], "tool_calls": [],
+              "audio": None, "function_call": None}  # fmt: skip
+    (_, found) = chat(messages=[*HI, answer]).messages
+    assert found == chat(messages=[*HI, {"role": "assistant", "content": "so"}]).messages[1]
+    wrong = {"role": "assistant", "content": "so", "annotations": [{"type": "url_citation"}]}
+    assert refusal(messages=[*HI, wrong])["param"] == "messages[1].annotations"
+
+
+def test_a_call_without_arguments_and_with_its_place_in_a_stream_is_a_call() -> None:
+    call = {"id": "c", "type": "function", "index": 0, "function": {"name": "clock", "arguments": ""}}
+    (message,) = chat(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]).messages
+    assert message.for_template()["tool_calls"][0]["function"] == {"name": "clock", "arguments": {}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "continue_final_message"),
+        ({"messages": [*HI, {"role": "assistant", "content": ""}]}, "continue_final_message"),
+        ({"messages": [*HI, {"role": "assistant", "content": "so"}], "add_generation_prompt": True},
+         "add_generation_prompt"),
+        ({"messages": [*HI, {"role": "assistant", "content": "so"}],
+          "response_format": {"type": "json_object"}}, "continue_final_message"),
+        ({"messages": [*HI, {"role": "assistant", "content": "so"}], "conversation_id": "a"},
+         "continue_final_message"),
+    ],
+)  # fmt: skip
+def test_only_an_assistants_words_can_be_gone_on_with(fields: dict[str, object], param: str) -> None:
+    assert refusal(continue_final_message=True, **fields)["param"] == param
+
+
 def test_one_stop_or_several() -> None:
     assert chat(stop="\n").stops == ("\n",)
     assert chat(stop=["a", "b"]).stops == ("a", "b")
@@ -112,7 +160,11 @@ def test_usage_in_a_stream_is_asked_for() -> None:
         ({"max_tokens": "many"}, "max_tokens", "int"),
         ({"messages": "hi"}, "messages", "array"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "str"),
-        ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages[0].name", "not supported"),
+        (
+            {"messages": [{"role": "user", "content": "x", "weight": 0}]},
+            "messages[0].weight",
+            "not supported",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(

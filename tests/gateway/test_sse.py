@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from ringcore.gateway import sse
 from ringcore.gateway.choices import Choices
 from ringcore.gateway.errors import ApiFault, unavailable
 from ringcore.gateway.sse import EventStream, until_disconnect
+from tests.ring.harness import until
 
 
 class FakeAnswer:
     """What `EventStream` uses of an answer."""
+
+    read = (3, 9)
 
     def __init__(self, refusal: ApiFault | None = None) -> None:
         self.left = False
@@ -113,6 +117,44 @@ async def test_a_client_that_leaves_ends_the_events_and_leaves_the_answer() -> N
     await asyncio.wait_for(running, 5)
     assert closed.is_set()
     assert answer.left
+
+
+async def test_a_stream_that_has_nothing_to_say_tells_how_far_the_prompt_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sse, "SILENCE_SECONDS", 0.01)
+    go = asyncio.Event()
+
+    async def events() -> AsyncGenerator[dict[str, Any]]:
+        yield {"n": 1}
+        await go.wait()
+        yield {"n": 2}
+
+    client, answer = Client(), FakeAnswer()
+    running = asyncio.create_task(run(answer, events(), client))
+    await asyncio.to_thread(until, lambda: client.body.count(b": keepalive 3/9\n\n") >= 2, "two comments")
+    go.set()
+    await asyncio.wait_for(running, 5)
+    *between, last, done = client.body.removesuffix(b"\n\n").split(b"\n\n")
+    assert (between[0], last, done) == (b'data: {"n":1}', b'data: {"n":2}', b"data: [DONE]")
+    assert set(between[1:]) == {b": keepalive 3/9"}
+    assert client.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def test_a_client_that_leaves_in_a_silence_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "SILENCE_SECONDS", 0.01)
+
+    async def events() -> AsyncGenerator[dict[str, Any]]:
+        await asyncio.Event().wait()
+        yield {}
+
+    client, answer = Client(), FakeAnswer()
+    running = asyncio.create_task(run(answer, events(), client))
+    await asyncio.to_thread(until, lambda: b": keepalive" in client.body, "a comment")
+    client.leave.set()
+    await asyncio.wait_for(running, 5)
+    assert answer.left
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "silence"]
 
 
 async def test_work_that_ends_first_gives_its_result_or_its_error() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ringcore.spec.engine import Submit
 from tests.gateway.harness import FakeRank, GatewayProcess, chat, events
 from tests.gateway.small_tokenizer import write_tokenizer
 from tests.gateway.test_refusals import error_of
@@ -178,9 +179,107 @@ async def test_a_tool_to_call_that_is_not_there_is_refused(client: httpx.AsyncCl
     chosen = {"type": "function", "function": {"name": "stocks"}}
     body = chat(tools=[WEATHER], tool_choice=chosen)
     assert error_of(await client.post(CHAT, json=body), 400)["param"] == "tool_choice"
-    strict = {"type": "function", "function": {"name": "f", "strict": True}}
-    error = error_of(await client.post(CHAT, json=chat(tools=[strict])), 400)
-    assert error["param"] == "tools[0].function.strict"
+    body = chat(tools=[WEATHER], tool_choice="required", response_format={"type": "json_object"})
+    assert error_of(await client.post(CHAT, json=body), 400)["param"] == "response_format"
+
+
+def strict(tool: dict[str, Any]) -> dict[str, Any]:
+    return {**tool, "function": {**tool["function"], "strict": True}}
+
+
+async def test_strict_tools_bind_every_call_and_leave_the_text_round_it_free(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    asking = asyncio.create_task(client.post(CHAT, json=chat(tools=[CLOCK, strict(WEATHER)])))
+    submit = await rank.submit()
+    for written, good in (
+        ("no call at all", True),
+        ("<think>hm</think>\n" + CALL, True),
+        (f"look {CALL} and {CALL}", True),
+        ('<tool_call>{"name": "clock", "arguments": {"any": 1}}</tool_call>', True),
+        ('<tool_call>{"name": "weather", "arguments": {"city": "x"}}</tool_call>', False),
+        ('<tool_call>{"name": "stocks", "arguments": {}}</tool_call>', False),
+        ("<tool_call>nonsense", False),
+    ):
+        assert follows(rank, submit, written) is good, written
+    rank.answer(submit, CALL)
+    assert (await asking).json()["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_with_a_format_and_tools_the_answer_is_a_document_or_calls(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {
+        "type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}}  # fmt: skip
+    asking = asyncio.create_task(client.post(CHAT, json=chat(tools=[WEATHER], response_format=wanted)))
+    submit = await rank.submit()
+    for written, good in (
+        ('{"a": 1}', True),
+        (CALL, True),
+        (CALL + "\n" + CALL, True),
+        ("look " + CALL, False),
+        ('{"b": 1}', False),
+        ('<tool_call>{"name": "weather", "arguments": {}}</tool_call>', False),
+    ):
+        assert follows(rank, submit, written) is good, written
+    rank.answer(submit, '{"a": 1}')
+    assert (await asking).json()["choices"][0]["message"]["content"] == '{"a": 1}'
+
+
+def follows(rank: FakeRank, submit: Submit, text: str) -> bool:
+    """The sampling of the ring could write it, and end there."""
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(rank.gateway.llguidance, submit.sampling.grammar, log_level=0)
+    tokens = rank.encode(text)
+    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+
+
+async def test_a_name_reaches_a_template_that_has_a_place_for_it(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    messages = [{"role": "user", "name": "Ada", "content": "hi"}, {"role": "user", "content": "so"}]
+    asking = asyncio.create_task(client.post(CHAT, json={"messages": messages}))
+    submit = await rank.submit()
+    assert "<|im_start|>user Ada\nhi<|im_end|>\n<|im_start|>user\nso" in rank.prompt(submit)
+    rank.answer(submit, "hi Ada")
+    assert (await asking).status_code == 200
+    messages = [{"role": "system", "name": "boss", "content": "hi"}]
+    error = error_of(await client.post(CHAT, json={"messages": messages}), 400)
+    assert error["param"] == "messages[0].name"
+
+
+@pytest.mark.parametrize("begun", ["the fox", "<think>the fox"])
+async def test_an_answer_may_go_on_with_what_the_client_began(
+    client: httpx.AsyncClient, rank: FakeRank, begun: str
+) -> None:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": begun}]
+    body = {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
+    asking = asyncio.create_task(client.post(CHAT, json=body))
+    submit = await rank.submit()
+    assert rank.prompt(submit).endswith(f"<|im_start|>assistant\n{begun}")
+    thinks = begun.startswith("<think>")
+    rank.answer(submit, " jumps</think>\nyes" if thinks else " jumps")
+    message = (await asking).json()["choices"][0]["message"]
+    if thinks:
+        assert (message["reasoning_content"], message["content"]) == ("jumps", "yes")
+    else:
+        assert message["content"] == " jumps"
+
+
+async def test_no_effort_is_no_thinking_where_the_template_has_a_switch(
+    client: httpx.AsyncClient, rank: FakeRank
+) -> None:
+    for effort, opened in ((None, True), ("none", False)):
+        # what the client says of the template stands over what follows from the effort
+        more = {"chat_template_kwargs": {"enable_thinking": True}} if opened else {"reasoning_effort": effort}
+        asking = asyncio.create_task(client.post(CHAT, json=chat(**more)))
+        submit = await rank.submit()
+        assert rank.prompt(submit).endswith("<think>\n") is opened
+        rank.answer(submit, "fox")
+        assert (await asking).status_code == 200
+    error = error_of(await client.post(CHAT, json=chat(reasoning_effort="high")), 400)
+    assert error["param"] == "reasoning_effort"
 
 
 @pytest.mark.parametrize("opened", [False, True])

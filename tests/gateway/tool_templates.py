@@ -1,7 +1,9 @@
 """Small templates that know tools and thinking, as those of real models write them."""
 
 THINKING = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}"
+    "{% if message.name and message.role == 'user' %} {{ message.name }}{% endif %}{{ '\\n' }}"
+    "{{ message['content'] }}"
     "{% if message.tool_calls %}{% for tool_call in message.tool_calls %}"
     "{% set tool_call = tool_call.function %}"
     '<tool_call>{"name": "{{ tool_call.name }}", "arguments": {{ tool_call.arguments | tojson }}}'
