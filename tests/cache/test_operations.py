@@ -18,6 +18,7 @@ from mlx_lm.models.cache import (
 )
 
 from ringcore.cache import kinds, parts, sequence, state_file
+from ringcore.cache.blocks import Blocks
 from ringcore.cache.kinds import NotPossible
 from ringcore.spec.errors import RingError
 from tests.models.running import load, step
@@ -157,6 +158,15 @@ def test_states_are_kept_whole_with_what_they_lack_and_share_nothing() -> None:
     again = ArraysCache(2)
     parts.join(again, [part], 7)
     assert mx.array_equal(again[0], leaf[0])
+
+
+def test_caches_of_states_alone_know_where_they_are_behind_blocks() -> None:
+    blocks, cache = Blocks(), [state(64), state(64)]
+    blocks.store(cache, 0, 0, 64, [3])
+    other = sequence.new([ArraysCache(2), ArraysCache(2)])
+    blocks.load(other, [3], 0, 64)
+    assert sequence.offset(other) == 64
+    assert not hasattr(sequence.new(other)[0], "offset")
 
 
 def test_windows_that_keep_first_tokens_and_unknown_classes_are_told_by_type() -> None:
