@@ -71,7 +71,8 @@ class Table:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["llama", "qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3", "mixtral"]
+    "architecture",
+    ["llama", "qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3", "mixtral", "gemma3_text", "qwen3_next"],
 )
 def test_any_history_of_joining_leaving_and_regrouping_changes_no_token(
     architecture: str, tmp_path: Path
@@ -93,6 +94,34 @@ def test_any_history_of_joining_leaving_and_regrouping_changes_no_token(
     for number, answer in table.answers.items():
         assert answer[:COUNT] == expected[number], number
     assert all(executor.kv_bytes == 0 and executor.slots == 0 for executor in table.executors)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3_text", "qwen3_next", "falcon_h1", "baichuan_m1"])
+def test_sequences_that_join_a_batch_and_leave_it_answer_as_alone(architecture: str, tmp_path: Path) -> None:
+    stages = load(build(architecture, tmp_path / "model", layers=LAYERS), 0, 2, 5)
+    expected = {number: alone(stages, number) for number in range(4)}
+    table = Table([Executor(stage) for stage in stages])
+    for number in range(4):
+        table.open(number)
+    for members, steps in (((0, 1), 3), ((0, 1, 2), 9), ((0, 1, 2, 3), 4), ((0, 2, 3), 7)):
+        for gone in set(range(max(members))) - set(members):
+            table.drop(gone)
+        for _ in range(steps):
+            table.decode(members)
+    for number, answer in table.answers.items():
+        assert answer[:COUNT] == expected[number][: len(answer)], number
+
+
+def test_a_batch_takes_in_a_sequence_without_being_taken_apart(tmp_path: Path) -> None:
+    (stage,) = load(build("llama", tmp_path / "model", layers=LAYERS), 0, 5)
+    caches = Batches()
+    for slot in (0, 1, 2):
+        cache = stage.make_cache()
+        mx.eval(stage(mx.array([[5, 6, slot]]), cache))
+        caches.open(slot, cache)
+    together = caches.several((2, 0))
+    assert caches.several((2, 0, 1)) is together
+    assert together[0].offset.tolist() == [3, 3, 3]
 
 
 def test_a_batch_keeps_its_cache_while_its_members_stay(tmp_path: Path) -> None:
