@@ -6,26 +6,19 @@ Owns the order of the rounds (A B C A B C ...) and what is asked in each; how a 
 
 import argparse
 import asyncio
-import os
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine, results
-from benchmarks.children import Child, ChildFailed
 from benchmarks.contenders import Contender, Ours, Reference
 from benchmarks.models import MODELS
 from benchmarks.plan import Measured, arguments_of, measures_of, sizes_of
+from benchmarks.running import make_model, progress, run, to_its_end
 from benchmarks.tasks import Task, figure
 from console.bench.prompts import Prompts
-from ringcore.spec.errors import INTERRUPTED, MlxringError
-
-_MAKE_SECONDS = 900.0
 
 
 async def compare(asked: argparse.Namespace) -> results.Comparison:
@@ -33,15 +26,15 @@ async def compare(asked: argparse.Namespace) -> results.Comparison:
     load_before, started = machine.load(), datetime.now(UTC).isoformat(timespec="seconds")
     cores, client = machine.choose_cores(asked.ranks)
     if load_before > 0.3:
-        _progress(f"load average {load_before:.1f}: others use this machine, so the figures are noise")
+        progress(f"load average {load_before:.1f}: others use this machine, so the figures are noise")
     machine.stay_on(client)
     sequences, context = sizes_of(asked)
     found: list[results.ModelFound] = []
     with tempfile.TemporaryDirectory(prefix="mlxring-compare-") as scratch:
         folder = Path(scratch)
         for name in asked.models.split(","):
-            _progress(f"{name}: making the model")
-            await _make(name, folder, cores)
+            progress(f"{name}: making the model")
+            await make_model(name, folder, cores)
             contenders = _contenders(name, folder, asked, cores, sequences, context)
             found.append(await _one_model(name, contenders, asked))
     return results.Comparison(
@@ -65,21 +58,6 @@ async def compare(asked: argparse.Namespace) -> results.Comparison:
         ),
         models=tuple(found),
     )
-
-
-async def _make(name: str, folder: Path, cores: Sequence[int]) -> None:
-    child = await Child.start(
-        f"making {name}",
-        "benchmarks.models",
-        [str(folder / "models"), name],
-        log=folder / "models.log",
-        cores=cores,
-        environment=os.environ,
-    )
-    try:
-        await child.success(_MAKE_SECONDS)
-    finally:
-        await child.end(1.0)
 
 
 def _contenders(
@@ -119,10 +97,10 @@ async def _one_model(
     found: list[results.Measure] = []
     try:
         for contender in contenders:
-            _progress(f"{name}: starting {contender.name}")
+            progress(f"{name}: starting {contender.name}")
             await contender.start()
         if len({contender.computes_with for contender in contenders}) > 1:
-            _progress(f"{name}: NOT THE SAME ARITHMETIC: {[each.computes_with for each in contenders]}")
+            progress(f"{name}: NOT THE SAME ARITHMETIC: {[each.computes_with for each in contenders]}")
         prompts = Prompts(_vocabulary(name), seed=1)
         for contender in contenders:
             await contender.play(_warm_up(prompts, asked))
@@ -132,7 +110,7 @@ async def _one_model(
             found.append(await _rounds(name, measured, contenders, prompts, asked))
     finally:
         ending = asyncio.gather(*(contender.end() for contender in contenders), return_exceptions=True)
-        await _to_its_end(ending)
+        await to_its_end(ending)
     return results.ModelFound(
         model=name,
         about=MODELS[name].about,
@@ -155,7 +133,7 @@ async def _rounds(
         for contender in taking_part:
             value = figure(task, await contender.play(task))
             values[contender.name].append(value)
-            _progress(
+            progress(
                 f"{name}: {measured.name}, round {number + 1}/{asked.repeat}, {contender.name}: {value:.4g}"
             )
     return results.measure(measured.name, measured.unit, values, more_is_better=measured.more_is_better)
@@ -168,7 +146,7 @@ async def _idle(ring: Contender, seconds: float) -> results.Measure:
     before, began = ring.processor_seconds(), time.monotonic()
     await asyncio.sleep(seconds)
     share = (ring.processor_seconds() - before) / (time.monotonic() - began)
-    _progress(f"idle ring: {share:.2%} of a core")
+    progress(f"idle ring: {share:.2%} of a core")
     return results.measure(
         "idle ring, all its processes", "of one core", {ring.name: [share]}, more_is_better=False
     )
@@ -187,36 +165,11 @@ def _vocabulary(name: str) -> int:
     return int(shape["vocab_size"]) if shape else 49152
 
 
-async def _to_its_end(ending: "asyncio.Future[list[BaseException | None]]") -> None:
-    """Wait for it although this is cancelled once more: what was started must end."""
-    while not ending.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(ending)
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
-    sys.stderr.flush()
-
-
-async def _until_asked_to_end(asked: argparse.Namespace) -> results.Comparison:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await compare(asked)
-
-
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments_of(given)
-    try:
-        comparison = asyncio.run(_until_asked_to_end(asked))
-    except (ChildFailed, MlxringError, TimeoutError, ValueError) as error:
-        sys.stderr.write(f"compare: {error or type(error).__name__}\n")
-        return 1
-    except asyncio.CancelledError:
-        sys.stderr.write("compare: interrupted\n")
-        return INTERRUPTED
+    comparison = run("compare", lambda: compare(asked))
+    if isinstance(comparison, int):
+        return comparison
     results.write(comparison, asked.out)
     print(results.table(comparison))
     return 0

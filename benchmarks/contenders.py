@@ -10,9 +10,9 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import psutil
@@ -46,9 +46,8 @@ class Contender(Protocol):
 
 class Ours:
     """A ring of ``ranks`` on this machine, with so many ``layers`` each; () leaves them to the planner.
-    ``folder`` holds its hosts' homes, too."""
+    ``folder`` holds its hosts' homes, too; ``cache`` is the profile's table of that name."""
 
-    name = "ring"
 
     def __init__(
         self,
@@ -60,7 +59,10 @@ class Ours:
         sequences: int,
         context: int,
         cores: Sequence[int],
+        cache: Mapping[str, str] | None = None,
+        name: str = "ring",
     ) -> None:
+        self.name = name
         self.computes_with = ""
         self._folder = folder
         self._cores = cores
@@ -74,15 +76,21 @@ class Ours:
             {"name": f"h{n}", "ssh": "local", "address": "127.0.0.1", "python": sys.executable}
             for n in range(ranks)
         ]
-        profile = {
+        self._values: dict[str, Any] = {
             "name": "bench",
             "model": str(model),
-            "ring": {"port": port, "sequences": sequences, "context": context, "layers": list(layers)},
+            "ring": {"port": port, "sequences": sequences, "context": context},
             "api": {"port": port + ranks + 1},
+            "cache": dict(cache or {}),
             "hosts": hosts,
         }
         folder.mkdir(parents=True)
-        self._profile.write_text(tomlkit.dumps(profile))
+        self.split(layers)
+
+    def split(self, layers: Sequence[int]) -> None:
+        """From the next start on each rank has so many."""
+        self._values["ring"]["layers"] = list(layers)
+        self._profile.write_text(tomlkit.dumps(self._values))
 
     async def start(self) -> None:
         self._keeper = await Child.start(
@@ -105,6 +113,11 @@ class Ours:
     async def end(self) -> None:
         if self._keeper is not None:
             await self._keeper.end(2 * DOWN_SECONDS)
+
+    @property
+    def block_files(self) -> list[Path]:
+        """What the hosts keep of earlier prompts in files."""
+        return [path for path in self._folder.glob("cache/**/prefix/*/*") if path.is_file()]
 
     def processor_seconds(self) -> float:
         """What all processes of the ring have used of the processor so far."""
@@ -164,15 +177,19 @@ class Ours:
         ]
         return [*answers, late]
 
-    async def _ranks_compute_with(self) -> str:
-        """As ``mlxring status`` tells it."""
+    async def status(self) -> dict[str, Any]:
+        """The state in ``mlxring status --json``."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "console", "status", str(self._profile), "--json",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             env=self._environment,
         )  # fmt: skip
         out, _ = await asyncio.wait_for(process.communicate(), 60)
-        hosts = json.loads(out)["state"]["hosts"]
+        state: dict[str, Any] = json.loads(out)["state"]
+        return state
+
+    async def _ranks_compute_with(self) -> str:
+        hosts = (await self.status())["hosts"]
         return "; ".join(sorted({str(host["computes_with"]) for host in hosts}))
 
 

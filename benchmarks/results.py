@@ -92,10 +92,10 @@ def measure(
     )
 
 
-def write(comparison: Comparison, path: Path) -> None:
+def write(found: Struct, path: Path) -> None:
     """Whole or not at all."""
     scratch = path.with_name(f".{path.name}.part")
-    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(comparison), indent=1) + b"\n")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     scratch.rename(path)
 
 

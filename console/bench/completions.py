@@ -27,7 +27,8 @@ _BOUND = re.compile(r"not in 0\.\.(\d+)")
 
 class Answer(Struct, frozen=True, kw_only=True):
     """``arrivals``: when a piece with text came, in order. A token that leaves a character unfinished
-    comes together with the one that ends it, so there may be fewer pieces than ``tokens``."""
+    comes together with the one that ends it, so there may be fewer pieces than ``tokens``. ``cached_tokens``
+    of the prompt were not computed."""
 
     began: float
     ended: float
@@ -35,6 +36,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     tokens: int
     reason: str
+    cached_tokens: int = 0
 
     @property
     def first(self) -> float:
@@ -56,9 +58,14 @@ class _Choice(Struct, frozen=True):
     finish_reason: str | None = None
 
 
+class _Details(Struct, frozen=True):
+    cached_tokens: int = 0
+
+
 class _Usage(Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _Details = _Details()
 
 
 class _Chunk(Struct, frozen=True):
@@ -146,6 +153,7 @@ class Completions:
             prompt_tokens=usage.prompt_tokens,
             tokens=usage.completion_tokens,
             reason=reason,
+            cached_tokens=usage.prompt_tokens_details.cached_tokens,
         )
 
     def _stream(self, body: Mapping[str, object]) -> "_Response":

@@ -216,7 +216,7 @@ def test_a_comparison_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         asyncio.run(asyncio.sleep(0.05))
 
 
-def left_in(folder: Path) -> list[list[str]]:
+def left_in(folder: Path, prefix: str = "mlxring-compare-") -> list[list[str]]:
     """Command lines of processes that have to do with ``folder``."""
     found = []
     for process in psutil.process_iter():
@@ -226,7 +226,7 @@ def left_in(folder: Path) -> list[list[str]]:
                 continue
         except psutil.Error:
             continue
-        inside = any(f"{folder}/mlxring-compare-" in part for part in (*line, where))
+        inside = any(f"{folder}/{prefix}" in part for part in (*line, where))
         if inside:
             found.append(line)
     return found
