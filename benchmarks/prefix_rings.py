@@ -22,6 +22,7 @@ from ringcore.checkpoint.survey import Tensor, survey
 from ringcore.planning.card import make_card
 from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.card import ModelCard
+from ringcore.spec.units import MIB
 
 SEQUENCES = 2
 MEMORY, DISK = "memory", "memory and disk"
@@ -29,6 +30,7 @@ _STILL_SECONDS, _WRITE_SECONDS = 1.0, 120.0
 _ROOM = 512  # tokens of context beyond a prompt
 _IN_A_ROW = 2  # prompts of a round of the cost: what the first leaves to do meets the second
 _MOVED = 2  # layers that change their rank
+_LEAST_MIB = 64  # that a profile may ask for
 
 
 class Rings:
@@ -46,8 +48,8 @@ class Rings:
         token_bytes = sum(layer.kv_bytes_per_token for layer in self._card.layers)
         # All that a phase asks stays: a prompt asked twice, or one and its like.
         tokens = (2 * asked.repeat + 4) * (asked.prompt + BLOCK_TOKENS)
-        self.memory = f"{-(-tokens * token_bytes // (1 << 20)) + 1} MiB"
-        self.disk = f"{4 * (-(-tokens * token_bytes // (1 << 20)) + 1)} MiB"
+        size = max(_LEAST_MIB, -(-tokens * token_bytes // MIB))
+        self.memory, self.disk = f"{size} MiB", f"{4 * size} MiB"
         self._rings = {
             OFF: self._ring(OFF, {"memory": "0 MiB"}),
             MEMORY: self._ring(MEMORY, {"memory": self.memory}),
@@ -189,8 +191,8 @@ def turned(names: Sequence[str], number: int) -> list[str]:
 
 async def _settled(ring: Ours) -> None:
     """Until the ring has nothing more to write, and is at rest."""
-    deadline = time.monotonic() + _WRITE_SECONDS
-    files, since = -1, 0.0
+    since = time.monotonic()
+    deadline, files = since + _WRITE_SECONDS, -1
     while time.monotonic() - since < _STILL_SECONDS:
         now = len(ring.block_files)
         if now != files:
