@@ -48,7 +48,6 @@ class Ours:
     """A ring of ``ranks`` on this machine, with so many ``layers`` each; () leaves them to the planner.
     ``folder`` holds its hosts' homes, too; ``cache`` is the profile's table of that name."""
 
-
     def __init__(
         self,
         model: Path,

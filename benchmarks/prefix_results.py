@@ -46,7 +46,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """Bytes that all hosts together take for a token, and those of its keys and values alone."""
+    """Bytes that all hosts together take for ``tokens``, and those of their keys, values and states alone."""
 
     where: str
     tokens: int

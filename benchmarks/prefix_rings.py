@@ -20,7 +20,7 @@ from console.bench.completions import Answer
 from console.bench.prompts import Prompts
 from ringcore.checkpoint.survey import Tensor, survey
 from ringcore.planning.card import make_card
-from ringcore.planning.prefix import BLOCK_TOKENS
+from ringcore.planning.prefix import block_bytes, block_tokens
 from ringcore.spec.card import ModelCard
 from ringcore.spec.units import MIB
 
@@ -45,10 +45,11 @@ class Rings:
         self._prompts = Prompts(self._card.vocab_size, seed=1)
         self.context = asked.prompt + _ROOM
         self.layers, self.moved = splits(len(self._card.layers), asked.ranks)
-        token_bytes = sum(layer.kv_bytes_per_token for layer in self._card.layers)
+        self._of_block = block_tokens(self._card, 0)
+        self._block_bytes = block_bytes(self._card, 0, len(self._card.layers), self._of_block)
         # All that a phase asks stays: a prompt asked twice, or one and its like.
-        tokens = (2 * asked.repeat + 4) * (asked.prompt + BLOCK_TOKENS)
-        size = max(_LEAST_MIB, -(-tokens * token_bytes // MIB))
+        blocks = (2 * asked.repeat + 4) * (asked.prompt // self._of_block + 1)
+        size = max(_LEAST_MIB, -(-blocks * self._block_bytes // MIB))
         self.memory, self.disk = f"{size} MiB", f"{4 * size} MiB"
         self._rings = {
             OFF: self._ring(OFF, {"memory": "0 MiB"}),
@@ -146,17 +147,16 @@ class Rings:
 
     async def _in_memory(self, ring: Ours) -> prefix_results.Stored:
         kept = [host["memory"]["prefix"] for host in (await ring.status())["hosts"]]
-        tokens = BLOCK_TOKENS * int(kept[0]["blocks"])
-        return self._stored("memory", tokens, sum(int(each["bytes"]) for each in kept))
+        return self._stored("memory", int(kept[0]["blocks"]), sum(int(each["bytes"]) for each in kept))
 
     def _in_files(self, ring: Ours) -> prefix_results.Stored:
         """One file a rank and block."""
         files = ring.block_files
-        tokens = BLOCK_TOKENS * len(files) // self._asked.ranks
-        return self._stored("files", tokens, sum(path.stat().st_size for path in files))
+        size = sum(path.stat().st_size for path in files)
+        return self._stored("files", len(files) // self._asked.ranks, size)
 
-    def _stored(self, where: str, tokens: int, size: int) -> prefix_results.Stored:
-        least = tokens * sum(layer.kv_bytes_per_token for layer in self._card.layers)
+    def _stored(self, where: str, blocks: int, size: int) -> prefix_results.Stored:
+        tokens, least = blocks * self._of_block, blocks * self._block_bytes
         return prefix_results.Stored(where=where, tokens=tokens, bytes=size, least_bytes=least)
 
     def _ring(self, name: str, cache: dict[str, str]) -> Ours:

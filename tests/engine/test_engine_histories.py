@@ -11,12 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import structs
 
 from ringcore.engine import prefix_steps
-from ringcore.engine.prefix import BLOCK_TOKENS
 from ringcore.engine.step import Operation, Step
 from ringcore.spec.engine import Finished, Refused, Started, Submit, Token
-from tests.engine.test_engine_prefix import Rank, blocks, held_last
+from tests.engine.test_engine_prefix import CACHES, B, Rank, blocks, held_last
 
-B = BLOCK_TOKENS
 STOPS = [token for token in range(100, 900) if token % 23 == 0]
 CAUSE = "memory is short"
 
@@ -50,9 +48,14 @@ def alone(prompt: list[int], most: int) -> list[int]:
 
 
 class Histories(RuleBasedStateMachine):
-    @initialize(places=st.integers(0, 9), stages=st.integers(1, 3), disk=st.booleans())
-    def begin(self, places: int, stages: int, disk: bool) -> None:
-        self.ring = Ranks(places, stages=stages, disk=disk)
+    @initialize(
+        places=st.integers(0, 9),
+        stages=st.integers(1, 3),
+        disk=st.booleans(),
+        caches=st.sampled_from(CACHES),
+    )
+    def begin(self, places: int, stages: int, disk: bool, caches: str) -> None:
+        self.ring = Ranks(places, stages=stages, disk=disk, caches=caches)
         self.most: dict[str, int] = {}
         self.unheard: set[str] = set()  # whose gateway left before they had ended
         self.with_files = disk
@@ -83,6 +86,7 @@ class Histories(RuleBasedStateMachine):
         step, messages = self.ring.engine.next_step()
         self.ring.messages += messages
         if step is not None:
+            self.ring.steps.append(step)
             self.ring.flights.append(self.ring._done(step))
 
     @rule()
@@ -105,8 +109,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 9))
     def give_up_blocks(self, count: int) -> None:
-        before = len(self.ring.blocks)
-        assert self.ring.engine.forget(count) <= min(count, before)
+        assert self.ring.engine.forget(count) <= min(count, self.ring.places)
 
     @rule()
     def clear(self) -> None:

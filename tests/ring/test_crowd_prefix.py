@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ringcore.engine.prefix import BLOCK_TOKENS
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.engine import Cancel, Started
 from tests.models.running import greedy_by_mlx_lm
 from tests.models.small import VOCABULARY, build
