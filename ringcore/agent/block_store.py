@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from ringcore.agent.in_thread import in_thread
 from ringcore.spec.block_file import BlockFile, parse
 
 PIECE_BYTES = 256 << 10
@@ -71,7 +72,7 @@ class BlockStore:
             handle.close()
 
     async def begin(self, file: BlockFile) -> "_Writing":
-        await asyncio.to_thread(self._folder.mkdir, 0o700, parents=True, exist_ok=True)
+        await in_thread(lambda: self._folder.mkdir(0o700, parents=True, exist_ok=True))
         temporary = self._folder / f".{file.file_name}.{os.getpid()}.tmp"
         handle = await _Handle.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         return _Writing(handle, temporary, self._folder / file.file_name, file.size)
@@ -117,14 +118,14 @@ class _Handle:
 
     @classmethod
     async def open(cls, path: Path, flags: int) -> "_Handle":
-        mode = "rb" if flags == os.O_RDONLY else "wb"
-        return cls(
-            await asyncio.to_thread(lambda: os.fdopen(os.open(path, flags | os.O_NOFOLLOW, 0o600), mode))  # type: ignore[arg-type,return-value]
-        )
+        def opened() -> BinaryIO:
+            mode = "rb" if flags == os.O_RDONLY else "wb"
+            return os.fdopen(os.open(path, flags | os.O_NOFOLLOW, 0o600), mode)  # type: ignore[return-value]
+
+        return cls(await in_thread(opened))
 
     async def do(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        busy = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
-        self._busy = busy
+        busy = self._busy = in_thread(work, *arguments)
         return await asyncio.shield(busy)
 
     def close(self, unwanted: Path | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ringcore.agent.block_store import BlockStore, Store, Writing
 from ringcore.agent.blocks_link import FarStore
+from ringcore.agent.in_thread import in_thread
 from ringcore.agent.peer_link import PeerLink
 from ringcore.agent.peer_messages import BlocksHere, FromMember
 from ringcore.agent.whereabouts import Move, Whereabouts
@@ -95,9 +96,9 @@ class BlocksLeader:
     async def _work(self, own: BlockStore) -> None:
         try:
             async with asyncio.timeout(_LISTING_SECONDS):
-                self._where.add(0, await asyncio.to_thread(own.files))
+                self._where.add(0, await in_thread(own.files))
                 await self._listed.wait()
-            found = await asyncio.to_thread(self._where.elsewhere)
+            found = await in_thread(self._where.elsewhere)
         except (TimeoutError, OSError) as error:
             self._say("WARNING", f"blocks on other hosts' disks are not used: {error or 'no list of them'}")
             found = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ringcore.agent.block_store import BlockStore
 from ringcore.agent.blocks_link import serve
+from ringcore.agent.in_thread import in_thread
 from ringcore.agent.peer_link import PeerLink, Untrusted
 from ringcore.agent.peer_messages import MOST_NAMES, BlocksHere, FromLeader
 from ringcore.spec.deployment import Deployment
@@ -51,7 +52,7 @@ class BlocksMember:
 
     async def _list(self, store: BlockStore) -> None:
         try:
-            files = await asyncio.to_thread(store.files)
+            files = await in_thread(store.files)
         except OSError:  # then there are none that could be read
             files = []
         for at in range(0, max(1, len(files)), MOST_NAMES):
