@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from console.cluster import prefixes_export, prefixes_import
 from console.cluster.hold import hold
@@ -16,7 +17,7 @@ from console.cluster.hosts import Hosts
 from ringcore.cache.disk import Disk
 from ringcore.spec.errors import HostError, MlxringError, ProfileError, ProvisionError, RingError
 from ringcore.spec.profile import CacheOptions
-from tests.cluster.keeping import NAMES, OTHER_ROOT, Keeping
+from tests.cluster.keeping import NAMES, NOBODY, OTHER_ROOT, ROOT, Keeping
 from tests.cluster.reach import until
 
 LARGE = 1024  # so wide that a block does not fit into what is on its way between two machines
@@ -55,6 +56,10 @@ def read(path: Path) -> str:
 
 def holds(folder: Path) -> list[Path]:
     return list(folder.rglob(".mlxring-hold-*"))
+
+
+def harm(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
 
 
 def mode(path: Path) -> int:
@@ -124,7 +129,7 @@ async def test_where_nothing_is_there_the_remedy_says_what_to_do(tmp_path: Path,
     ring = Keeping(tmp_path / "ring")
     with pytest.raises(ProfileError, match=r"nothing in files yet\n  remedy: use it first.*cache ring.toml"):
         await ring.export(file)
-    ring.profile = msgspec.structs.replace(ring.profile, cache=CacheOptions())
+    ring.profile = structs.replace(ring.profile, cache=CacheOptions())
     with pytest.raises(ProfileError, match=r"cache.disk is off in the profile\n  remedy: set `disk"):
         await ring.export(file)
     assert beside(file) == []
@@ -180,19 +185,19 @@ async def test_a_full_disk_here_is_told_and_leaves_no_file(
 
 
 # import ----------------------------------------------------------------------------------------------
-async def test_once_more_sends_nothing(ring: Keeping, file: Path) -> None:
-    await ring.export(file)
-    done = await ring.take(file)
-    assert (done.files, done.bytes, done.there, done.known) == (0, 0, 6, True)  # type: ignore[attr-defined]
-
-
-async def test_a_damaged_file_on_a_host_is_put_right(ring: Keeping, file: Path) -> None:
+async def test_what_is_there_is_not_sent_and_what_is_damaged_is_put_right(ring: Keeping, file: Path) -> None:
     await ring.export(file)
     (damaged,) = ring.run_folder("h1").rglob(f"{NAMES[1].hex()}.*")
     content = damaged.read_bytes()
-    damaged.write_bytes(content[:-1] + b"!")
-    assert (await ring.take(file)).files == 1  # type: ignore[attr-defined]
-    assert damaged.read_bytes() == content
+    harm(damaged)
+    async with ring.operator() as operator:
+        done = await operator.import_prefixes(file, NOBODY)
+        assert (done.files, done.there, done.known) == (1, 5, True)
+        assert damaged.read_bytes() == content
+        again = await operator.import_prefixes(file, NOBODY)
+    assert (again.files, again.bytes, again.there) == (0, 0, 6)
+    opened = Disk(ring.run_folder("h1") / "prefix", ROOT, 100, 0)
+    assert (len(opened), opened.damaged) == (3, 0)
 
 
 async def test_while_the_ring_runs_nothing_is_imported(ring: Keeping, file: Path) -> None:
@@ -209,25 +214,23 @@ async def test_while_the_ring_runs_nothing_is_imported(ring: Keeping, file: Path
         await process.wait()
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"model": "other"}, "model toy, t has other"),
-        ({"revision": "r2"}, "revision r1, t has r2"),
-        ({"dtype": "float16"}, "dtype float32, t has float16"),
-        ({"kv_bits": 8}, "bits of a cache 0, t has 8"),
-        ({"block_tokens": 256}, "tokens of a block 64, t has 256"),
-    ],
-)
 async def test_blocks_that_another_model_computed_are_refused(
-    ring: Keeping, file: Path, tmp_path: Path, changes: dict[str, object], said: str
+    ring: Keeping, file: Path, tmp_path: Path
 ) -> None:
     await ring.export(file)
     other = Keeping(tmp_path / "other")
-    other.deploy(**changes)
-    with pytest.raises(ProfileError, match=said):
-        await other.take(file)
-    assert not other.files("h0")
+    async with other.operator() as operator:
+        for changes, said in (
+            ({"model": "other"}, "model toy, t has other"),
+            ({"revision": "r2"}, "revision r1, t has r2"),
+            ({"dtype": "float16"}, "dtype float32, t has float16"),
+            ({"kv_bits": 8}, "bits of a cache 0, t has 8"),
+            ({"block_tokens": 256}, "tokens of a block 64, t has 256"),
+        ):
+            other.deploy(**changes)
+            with pytest.raises(ProfileError, match=said):
+                await operator.import_prefixes(file, NOBODY)
+        assert not other.files("h0")
 
 
 async def test_blocks_of_other_weights_are_refused_until_the_ring_s_own_are_cleared(
@@ -248,14 +251,18 @@ async def test_blocks_of_other_weights_are_refused_until_the_ring_s_own_are_clea
     assert all(other.reads("h1", block) for block in range(3))
 
 
-async def test_no_more_is_imported_than_the_profile_lets_be_kept(ring: Keeping, file: Path) -> None:
+async def test_no_more_is_imported_than_the_profile_lets_be_kept(
+    ring: Keeping, file: Path, tmp_path: Path
+) -> None:
     await ring.export(file)
-    for allowed, said in ((0, "cache.disk is off"), (3 * 20480 - 1, "take 60.0 KiB; cache.disk allows")):
-        ring.profile = msgspec.structs.replace(ring.profile, cache=CacheOptions(disk_bytes=allowed))
-        with pytest.raises(ProfileError, match=said):
-            await ring.take(file)
-    ring.profile = msgspec.structs.replace(ring.profile, cache=CacheOptions(disk_bytes=3 * 20480))
-    await ring.take(file)
+    size = 3 * 20480
+    async with Keeping(tmp_path / "other").operator() as operator:
+        for allowed, said in ((0, "cache.disk is off"), (size - 1, "take 60.0 KiB; cache.disk allows")):
+            operator.profile = structs.replace(operator.profile, cache=CacheOptions(disk_bytes=allowed))
+            with pytest.raises(ProfileError, match=said):
+                await operator.import_prefixes(file, NOBODY)
+        operator.profile = structs.replace(operator.profile, cache=CacheOptions(disk_bytes=size))
+        await operator.import_prefixes(file, NOBODY)
 
 
 async def test_a_ring_that_was_never_deployed_is_to_be_deployed_first(
@@ -374,13 +381,3 @@ async def test_what_lies_in_files_is_listed_by_host_the_root_used_last_first(rin
     kept = there["h1"].roots[there["h1"].root]
     assert (kept.blocks, kept.bytes) == (3, sum(map(len, ring.files("h1").values())))
     assert list(kept.used) == sorted(kept.used)
-
-
-async def test_a_disk_that_opens_finds_no_damage_after_an_import(
-    ring: Keeping, file: Path, tmp_path: Path
-) -> None:
-    await ring.export(file)
-    other = Keeping(tmp_path / "other")
-    await other.take(file)
-    opened = Disk(other.run_folder("h0") / "prefix", bytes(range(16)), 100, 0)
-    assert (len(opened), opened.damaged) == (3, 0)
