@@ -21,7 +21,9 @@ def asked(operator: Operator) -> tuple[str, int]:
     with httpx.Client(trust_env=False, timeout=120) as http:
         model = http.get(f"{url}/models").json()["data"][0]["id"]
         body = {"model": model, "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
-        done = http.post(f"{url}/completions", json=body).json()
+        response = http.post(f"{url}/completions", json=body)
+    assert response.status_code == 200, response.text
+    done = response.json()
     return done["choices"][0]["text"], done["usage"]["prompt_tokens_details"]["cached_tokens"]
 
 
