@@ -3,7 +3,6 @@
 Changes nothing. Knows no archives.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,39 +12,26 @@ from console.cluster.host import Host
 from console.cluster.prefixes_program import program, read
 from console.cluster.remote import read_run_file
 from ringcore.planning.prefix import BLOCK_TOKENS
+from ringcore.spec.block_file import BlockFile, parse
 from ringcore.spec.deployment import DEPLOYMENT_FILE
 from ringcore.spec.shard import Shard
 
-FILE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,5})-([0-9]{1,5})\.safetensors")
 _LIST_SECONDS = 60.0
-
-
-class File(Struct, frozen=True, order=True):
-    """Layers ``start`` to ``end`` of a block, in ``bytes`` with header."""
-
-    block: str
-    start: int
-    end: int
-    bytes: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.block}.{self.start}-{self.end}.safetensors"
 
 
 class Kept(Struct, frozen=True):
     """On one host, of one root. ``used``: when each was used last, in Unix seconds by the host's clock."""
 
-    files: tuple[File, ...] = ()
+    files: tuple[BlockFile, ...] = ()
     used: tuple[float, ...] = ()
 
     @property
     def blocks(self) -> int:
-        return len({file.block for file in self.files})
+        return len({file.name for file in self.files})
 
     @property
     def bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
+        return sum(file.size for file in self.files)
 
 
 class There(Struct, frozen=True):
@@ -125,34 +111,34 @@ async def deployed(host: Host, ring: str) -> Deployed | None:
 
 
 def _kept(files: Sequence[tuple[str, int, float]]) -> Kept:
-    found: list[tuple[float, File]] = []
+    found: list[tuple[float, BlockFile]] = []
     for name, size, used in files:
-        match = FILE.fullmatch(name)
-        if match and size >= 0 and int(match[2]) < int(match[3]):
-            found.append((used, File(match[1], int(match[2]), int(match[3]), size)))
-    found.sort()
+        file = parse(name, size)
+        if file is not None and size >= 0 and file.start < file.end:
+            found.append((used, file))
+    found.sort(key=lambda each: (each[0], each[1].file_name))
     return Kept(tuple(file for _, file in found), tuple(used for used, _ in found))
 
 
-def whole(there: Mapping[str, Kept], layers: int) -> tuple[dict[str, tuple[tuple[str, File], ...]], int]:
+def whole(there: Mapping[str, Kept], layers: int) -> tuple[dict[str, tuple[tuple[str, BlockFile], ...]], int]:
     """Blocks of which the hosts have all ``layers`` together, the least recently used first: which file of
     which host for which layers. And how many have less. Pure."""
     used: dict[str, float] = {}
-    files: dict[str, list[tuple[str, File]]] = {}
+    files: dict[str, list[tuple[str, BlockFile]]] = {}
     for host, kept in there.items():
         for when, file in zip(kept.used, kept.files, strict=True):
-            files.setdefault(file.block, []).append((host, file))
-            used[file.block] = max(when, used.get(file.block, 0.0))
-    found: dict[str, tuple[tuple[str, File], ...]] = {}
+            files.setdefault(file.name, []).append((host, file))
+            used[file.name] = max(when, used.get(file.name, 0.0))
+    found: dict[str, tuple[tuple[str, BlockFile], ...]] = {}
     for block in sorted(files, key=lambda block: (used[block], block)):
         if cover := _cover(files[block], layers):
             found[block] = cover
     return found, len(files) - len(found)
 
 
-def _cover(files: Sequence[tuple[str, File]], layers: int) -> tuple[tuple[str, File], ...]:
+def _cover(files: Sequence[tuple[str, BlockFile]], layers: int) -> tuple[tuple[str, BlockFile], ...]:
     """The fewest of ``files`` with all layers, in their order; none where layers are missing."""
-    chosen: list[tuple[str, File]] = []
+    chosen: list[tuple[str, BlockFile]] = []
     at = 0
     while at < layers:
         begun = [each for each in files if each[1].start <= at < each[1].end <= layers]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from console.cluster.prefixes import Deployed, File
+from console.cluster.prefixes import Deployed
+from ringcore.spec.block_file import BlockFile
 
 KIND = "mlxring prefix cache"
 FORMAT = 1
@@ -34,10 +35,10 @@ class Block(Struct, frozen=True):
     name: str
     parts: tuple[Part, ...]
 
-    def files(self) -> Iterator[tuple[File, str]]:
+    def files(self) -> Iterator[tuple[BlockFile, str]]:
         """With the sum of each."""
         for part in self.parts:
-            yield File(self.name, part.start, part.end, part.bytes), part.sha256
+            yield BlockFile(self.name, part.start, part.end, part.bytes), part.sha256
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     made_at: float = 0.0
     blocks: tuple[Block, ...]
 
-    def files(self) -> Iterator[tuple[File, str]]:
+    def files(self) -> Iterator[tuple[BlockFile, str]]:
         for block in self.blocks:
             yield from block.files()
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from console.cluster.host import Host
 from console.cluster.hosts import Hosts
-from console.cluster.prefixes import Deployed, File, Kept, There, deployed, look, whole
+from console.cluster.prefixes import Deployed, Kept, There, deployed, look, whole
 from console.cluster.prefixes_archive import Advance, Block, Manifest, Part, manifest_of
 from console.cluster.prefixes_program import MOST_BYTES, Words, ask, read, running
 from console.cluster.prefixes_write import Writer, new_archive, see_that_it_may_be_written
@@ -18,10 +18,11 @@ from console.cluster.quoting import quote
 from console.cluster.steps import raise_first
 from console.logs.text import safe_line
 from ringcore.planning.prefix import BLOCK_TOKENS
+from ringcore.spec.block_file import BlockFile
 from ringcore.spec.errors import HostError, ProfileError
 from ringcore.spec.profile import Profile
 
-_Cover = Sequence[tuple[str, File]]  # files of one block, each with the host that has it
+_Cover = Sequence[tuple[str, BlockFile]]  # files of one block, each with the host that has it
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ async def export(hosts: Hosts, file: Path, advance: Advance) -> Exported:
 
 def _planned(ring: Deployed, root: str, covers: Mapping[str, _Cover]) -> Manifest:
     blocks = [
-        Block(name, tuple(Part(file.start, file.end, file.bytes) for _, file in cover))
+        Block(name, tuple(Part(file.start, file.end, file.size) for _, file in cover))
         for name, cover in covers.items()
     ]
     return manifest_of(ring, root, blocks, time.time())
@@ -94,7 +95,7 @@ async def _collect(
     wanted: dict[str, list[str]] = {}
     for cover in covers.values():
         for name, file in cover:
-            wanted.setdefault(name, []).append(file.name)
+            wanted.setdefault(name, []).append(file.file_name)
     async with AsyncExitStack() as stack:
         giving: dict[str, Words] = {}
         for host in hosts.of([*wanted]):
@@ -104,30 +105,30 @@ async def _collect(
             giving[name] = Words(remote, host)
         done = 0
         for block, cover in covers.items():
-            parts: list[tuple[File, bytes]] = []
+            parts: list[tuple[BlockFile, bytes]] = []
             for name, file in cover:
                 (host,) = hosts.of([name])
                 if (data := await _given(giving[name], host, file)) is not None:
                     parts.append((file, data))
             if len(parts) == len(cover):
                 await asyncio.to_thread(writer.add, block, parts)
-            done += sum(file.bytes for _, file in cover)
+            done += sum(file.size for _, file in cover)
             told(done)
 
 
-async def _given(words: Words, host: Host, file: File) -> bytes | None:
+async def _given(words: Words, host: Host, file: BlockFile) -> bytes | None:
     """The file; None when it went meanwhile, or is another by now."""
     answer = read(await words.line(), host)
-    if answer.name != file.name or answer.bytes > MOST_BYTES:
+    if answer.name != file.file_name or answer.bytes > MOST_BYTES:
         raise HostError(
-            f"it gave {safe_line(answer.name[:100]) or 'nothing'} where {file.name} was asked for",
+            f"it gave {safe_line(answer.name[:100]) or 'nothing'} where {file.file_name} was asked for",
             "run the command again",
             host=host.options.name,
         )
     if answer.gone:
         return None
     data = await words.exactly(answer.bytes)
-    return data if len(data) == file.bytes else None
+    return data if len(data) == file.size else None
 
 
 def _nothing(profile: Profile, ring: Deployed | None, partial: int = 0) -> ProfileError:

@@ -11,13 +11,14 @@ from msgspec import Struct
 
 from console.cluster.host import Host
 from console.cluster.hosts import Hosts
-from console.cluster.prefixes import Deployed, File, There, deployed
+from console.cluster.prefixes import Deployed, There, deployed
 from console.cluster.prefixes_archive import Advance, Manifest
 from console.cluster.prefixes_export import look_at_all
 from console.cluster.prefixes_program import Words, ask, read, running
 from console.cluster.prefixes_read import Archive
 from console.cluster.quoting import quote
 from console.cluster.steps import raise_first, together
+from ringcore.spec.block_file import BlockFile
 from ringcore.spec.errors import ProfileError, ProvisionError
 from ringcore.spec.profile import Profile
 from ringcore.spec.units import MIB, format_bytes
@@ -25,7 +26,7 @@ from ringcore.spec.units import MIB, format_bytes
 _SPARE_BYTES = 64 * MIB
 _WRITE = 128 << 10
 
-_Share = dict[File, str]  # files for one host, with their sums
+_Share = dict[BlockFile, str]  # files for one host, with their sums
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -104,7 +105,7 @@ async def _missing(hosts: Hosts, shares: Mapping[str, _Share], root: str) -> dic
 
     async def one(host: Host) -> None:
         share = shares[host.options.name]
-        text = "".join(f"{expected} {file.name}\n" for file, expected in share.items())
+        text = "".join(f"{expected} {file.file_name}\n" for file, expected in share.items())
         async with running(host, hosts.profile.name, "same", root) as remote:
             await ask(remote, host, f"{text}\n".encode())
             words = Words(remote, host)
@@ -126,7 +127,7 @@ async def _send(host: Host, ring: str, archive: Archive, share: _Share, moved: C
         try:
             for file, expected in share.items():
                 data = await asyncio.to_thread(archive.read, file)
-                order = {"name": file.name, "bytes": file.bytes, "sum": expected}
+                order = {"name": file.file_name, "bytes": file.size, "sum": expected}
                 await ask(remote, host, json.dumps(order).encode() + b"\n")
                 for at in range(0, len(data), _WRITE):
                     await ask(remote, host, data[at : at + _WRITE])
@@ -141,12 +142,12 @@ async def _send(host: Host, ring: str, archive: Archive, share: _Share, moved: C
             await asyncio.gather(taken, return_exceptions=True)
 
 
-async def _taken(words: Words, host: Host, files: Sequence[File]) -> None:
+async def _taken(words: Words, host: Host, files: Sequence[BlockFile]) -> None:
     for file in files:
         answer = read(await words.line(), host)
-        if answer.done != file.name:
+        if answer.done != file.file_name:
             raise ProvisionError(
-                f"it said nothing of {file.name}, which it was sent",
+                f"it said nothing of {file.file_name}, which it was sent",
                 "run the command again",
                 host=host.options.name,
             )
@@ -209,4 +210,4 @@ def _see_that_there_is_room(name: str, there: There, share: _Share) -> None:
 
 
 def _size(share: _Share) -> int:
-    return sum(file.bytes for file in share)
+    return sum(file.size for file in share)

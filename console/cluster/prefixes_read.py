@@ -10,16 +10,16 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from console.cluster.prefixes import File
 from console.cluster.prefixes_archive import FOLDER, FORMAT, KIND, MANIFEST, Manifest
 from console.cluster.prefixes_program import MOST_BYTES
 from ringcore.checkpoint.survey import Unreadable, parse_header
+from ringcore.spec.block_file import BlockFile
 from ringcore.spec.errors import ProfileError
 from ringcore.spec.profile import LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS
 
 _MOST_MANIFEST = 128 << 20
 _HEX = re.compile(r"[0-9a-f]{32}")
-_LAYER = re.compile(r"[0-9]{1,5}")
+_LAYER = re.compile(r"[0-9]{1,6}")
 _SUM = re.compile(r"[0-9a-f]{64}")
 _TAIL = 1 << 20
 _UNREADABLE = (tarfile.TarError, OSError, ValueError, OverflowError)  # of a header that makes no sense
@@ -76,10 +76,10 @@ class Archive:
         try:
             for file, expected in self.manifest.files():
                 entry = self._next(file)
-                self._places[file.name] = entry.offset_data
+                self._places[file.file_name] = entry.offset_data
                 data = self.read(file)
                 if hashlib.sha256(data).hexdigest() != expected:
-                    raise self._damaged(f"{file.name} has another sum than the manifest says")
+                    raise self._damaged(f"{file.file_name} has another sum than the manifest says")
                 payload += self._payload(file, data)
             if (more := self._tar.next()) is not None:
                 raise self._foreign(f"it holds {more.name!r}, which its manifest does not list")
@@ -91,14 +91,14 @@ class Archive:
             raise self._damaged(str(error)) from None
         return payload
 
-    def read(self, file: File) -> bytes:
+    def read(self, file: BlockFile) -> bytes:
         """Of one that was found by `verify`; by any thread. Raises `ProfileError` when it is not whole."""
         try:
-            data = os.pread(self._file.fileno(), file.bytes, self._places[file.name])
+            data = os.pread(self._file.fileno(), file.size, self._places[file.file_name])
         except OSError as error:
             raise self._damaged(str(error)) from None
-        if len(data) != file.bytes:
-            raise self._damaged(f"it ends within {file.name}")
+        if len(data) != file.size:
+            raise self._damaged(f"it ends within {file.file_name}")
         return data
 
     def _read_manifest(self) -> Manifest:
@@ -145,17 +145,17 @@ class Archive:
         if total != manifest.bytes:
             raise self._foreign("the sizes in its manifest do not add up")
 
-    def _next(self, file: File) -> tarfile.TarInfo:
+    def _next(self, file: BlockFile) -> tarfile.TarInfo:
         entry = self._tar.next()
         if entry is None:
-            raise self._damaged(f"it ends before {file.name}")
-        if entry.name != FOLDER + file.name or not entry.isreg() or entry.issparse():
-            raise self._foreign(f"it holds {entry.name!r} where {file.name} should be")
-        if entry.size != file.bytes:
-            raise self._foreign(f"{file.name} has another size than its manifest says")
+            raise self._damaged(f"it ends before {file.file_name}")
+        if entry.name != FOLDER + file.file_name or not entry.isreg() or entry.issparse():
+            raise self._foreign(f"it holds {entry.name!r} where {file.file_name} should be")
+        if entry.size != file.size:
+            raise self._foreign(f"{file.file_name} has another size than its manifest says")
         return entry
 
-    def _payload(self, file: File, data: bytes) -> int:
+    def _payload(self, file: BlockFile, data: bytes) -> int:
         """Bytes of the tensors. Raises `ProfileError` where the file says that it is another block's."""
         length = int.from_bytes(data[:8], "little")
         header = data[8 : 8 + length]
@@ -163,12 +163,12 @@ class Archive:
             said = msgspec.json.decode(header, type=_Header).metadata
             tensors = [tensor for tensor, _ in parse_header(self._path, header, len(data) - 8 - length)]
         except (msgspec.MsgspecError, Unreadable):
-            raise self._foreign(f"{file.name} is no safetensors file") from None
+            raise self._foreign(f"{file.file_name} is no safetensors file") from None
         layers = [tensor.name.partition(".")[0] for tensor in tensors]
         if not all(_LAYER.fullmatch(layer) and file.start <= int(layer) < file.end for layer in layers):
-            raise self._foreign(f"{file.name} holds other layers than its name says")
-        if said.get("root") != self.manifest.root or said.get("block") != file.block:
-            raise self._foreign(f"{file.name} says that it is another block")
+            raise self._foreign(f"{file.file_name} holds other layers than its name says")
+        if said.get("root") != self.manifest.root or said.get("block") != file.name:
+            raise self._foreign(f"{file.file_name} says that it is another block")
         return sum(tensor.nbytes for tensor in tensors)
 
     def _damaged(self, why: str) -> ProfileError:

@@ -13,8 +13,8 @@ from typing import BinaryIO
 import msgspec
 from msgspec import structs
 
-from console.cluster.prefixes import File
 from console.cluster.prefixes_archive import FOLDER, MANIFEST, Block, Manifest, Part
+from ringcore.spec.block_file import BlockFile
 from ringcore.spec.errors import MlxringError, ProfileError
 
 
@@ -29,10 +29,10 @@ class Writer:
         self._room = len(msgspec.json.encode(planned))  # sums have one length, and blocks only become fewer
         self._add(MANIFEST, b" " * self._room)
 
-    def add(self, name: str, parts: Sequence[tuple[File, bytes]]) -> None:
+    def add(self, name: str, parts: Sequence[tuple[BlockFile, bytes]]) -> None:
         """All layers of a block. Raises ``OSError``."""
         for file, data in parts:
-            self._add(FOLDER + file.name, data)
+            self._add(FOLDER + file.file_name, data)
         self.blocks.append(
             Block(name, tuple(Part(f.start, f.end, len(d), hashlib.sha256(d).hexdigest()) for f, d in parts))
         )

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not done.known:
             say(
                 "this ring has kept nothing in files yet: when it starts, its ranks see whether these are of "
-                "their weights, and remove them if not (`damaged` or fewer blocks in this list then)"
+                "their weights, and remove them if not"
             )
         return 0
 

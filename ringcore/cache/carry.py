@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME = re.compile(r"[0-9a-f]{32}\.[0-9]{1,5}-[0-9]{1,5}\.safetensors")
+_NAME = re.compile(r"[0-9a-f]{32}\.[0-9]{1,6}-[0-9]{1,6}\.safetensors")
 _ROOT = re.compile(r"[0-9a-f]{32}")
 _MOST_BYTES = 2 << 30  # of one block's file
 _LINE = 4096

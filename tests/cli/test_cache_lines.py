@@ -5,13 +5,18 @@ import sys
 
 import pytest
 
-from console.cluster.prefixes import File, Kept, There
+from console.cluster.prefixes import Kept, There
 from console.commands.cache_lines import Advancing, file_table, in_files
+from ringcore.spec.block_file import BlockFile
 
 NOW = 1_000_000.0
 ROOT = "0" * 32
 KEPT = Kept(
-    (File("a" * 32, 0, 3, 1 << 20), File("a" * 32, 3, 5, 1 << 20), File("b" * 32, 0, 3, 1 << 20)),
+    (
+        BlockFile("a" * 32, 0, 3, 1 << 20),
+        BlockFile("a" * 32, 3, 5, 1 << 20),
+        BlockFile("b" * 32, 0, 3, 1 << 20),
+    ),
     (NOW - 3 * 86_400, NOW - 7200, NOW - 30),
 )
 

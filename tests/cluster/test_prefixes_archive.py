@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from console.cluster.prefixes import Deployed, File
+from console.cluster.prefixes import Deployed
 from console.cluster.prefixes_archive import Block, Manifest, Part, manifest_of
 from console.cluster.prefixes_read import Archive
 from console.cluster.prefixes_write import new_archive
 from ringcore.cache.disk import Disk
+from ringcore.spec.block_file import BlockFile
 from ringcore.spec.errors import ProfileError
 from ringcore.spec.shard import Shard
 from tests.cluster.keeping import LAYERS, NAMES, OTHER_ROOT, ROOT, Keeping, tensors
@@ -26,18 +27,18 @@ RING = Deployed(
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
 
-def parts(folder: Path, block: int, root: bytes = ROOT) -> list[tuple[File, bytes]]:
+def parts(folder: Path, block: int, root: bytes = ROOT) -> list[tuple[BlockFile, bytes]]:
     found = []
     for start, end in ((0, 2), (2, LAYERS)):
         Disk(folder / "disk", root, 9, 0).write(NAMES[block], start, end, tensors(block, start, end))
         (path,) = (folder / "disk" / root.hex()).glob(f"{NAMES[block].hex()}.{start}-*")
         data = path.read_bytes()
-        found.append((File(NAMES[block].hex(), start, end, len(data)), data))
+        found.append((BlockFile(NAMES[block].hex(), start, end, len(data)), data))
     return found
 
 
-def planned(blocks: list[list[tuple[File, bytes]]]) -> Manifest:
-    named = [Block(b[0][0].block, tuple(Part(f.start, f.end, f.bytes) for f, _ in b)) for b in blocks]
+def planned(blocks: list[list[tuple[BlockFile, bytes]]]) -> Manifest:
+    named = [Block(b[0][0].name, tuple(Part(f.start, f.end, f.size) for f, _ in b)) for b in blocks]
     return manifest_of(RING, ROOT.hex(), named, 0.0)
 
 
@@ -48,7 +49,7 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "blocks.tar"
     with new_archive(path, planned(blocks)) as writer:
         for block in blocks:
-            writer.add(block[0][0].block, block)
+            writer.add(block[0][0].name, block)
         writer.finish()
     return path
 
@@ -113,14 +114,14 @@ def test_what_was_written_is_read(file: Path) -> None:
     archive = Archive.open(file)
     assert archive.verify() == 2 * LAYERS * 2 * 2 * 64 * 4 * 4
     for each, _ in manifest.files():
-        assert len(archive.read(each)) == each.bytes
+        assert len(archive.read(each)) == each.size
     archive.close()
 
 
 def test_blocks_that_never_came_are_not_in_the_manifest(tmp_path: Path) -> None:
     blocks = [parts(tmp_path, block) for block in (0, 1, 2)]
     with new_archive(tmp_path / "b.tar", planned(blocks)) as writer:
-        writer.add(blocks[1][0][0].block, blocks[1])
+        writer.add(blocks[1][0][0].name, blocks[1])
         writer.finish()
     assert [block.name for block in verified(tmp_path / "b.tar").blocks] == [NAMES[1].hex()]
 
@@ -206,7 +207,7 @@ def test_a_block_under_the_name_of_another_is_refused(tmp_path: Path) -> None:
     theirs, own = parts(tmp_path, 0), parts(tmp_path, 1)
     wrong = [(own[0][0], theirs[0][1]), own[1]]
     with new_archive(tmp_path / "b.tar", planned([wrong])) as writer:
-        writer.add(own[0][0].block, wrong)
+        writer.add(own[0][0].name, wrong)
         writer.finish()
     with pytest.raises(ProfileError, match="says that it is another block"):
         verified(tmp_path / "b.tar")
