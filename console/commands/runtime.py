@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.logs.text import safe_line, safe_text
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.events import HostStep, LogLine, RankChanged, Recorded, RingChanged
 
 if TYPE_CHECKING:

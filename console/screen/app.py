@@ -25,6 +25,7 @@ from console.logs.narrate import failure_lines, narrate
 from console.logs.text import safe_text
 from console.ports import Cluster, Emit
 from console.profile_edit import write_layers
+from console.reduce import apply
 from console.screen.actions import ACTIONS, BY_ID, bindings
 from console.screen.banner import Banner
 from console.screen.bars import KeyBar, Tabs
@@ -41,7 +42,7 @@ from console.screen.panes.prompt import PromptPane
 from console.screen.picture import Picture
 from console.screen.split_editor import SplitEditor, replanned, why_no_editor
 from console.screen.work import Work
-from console.state import apply, initial
+from console.state import initial
 from ringcore.spec.errors import Failure, ProfileError
 from ringcore.spec.events import Recorded, RingChanged, StepCount
 from ringcore.spec.plan import Plan

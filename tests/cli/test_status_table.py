@@ -4,7 +4,8 @@ import pytest
 
 from console.commands.runtime import say
 from console.commands.status import table
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import AgentLost, Event, RankChanged, Recorded, RingChanged
 from ringcore.spec.profile import HostOptions, Profile

@@ -14,7 +14,8 @@ from console.cluster.weights import Weights
 from console.cluster.wheelhouse import Wheelhouse
 from console.demo.hosts import EmbeddedHosts
 from console.logs.actions import ActionLog
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.errors import HostError, MlxringError, ProvisionError
 from ringcore.spec.profile import HostOptions, Profile
 from tests.cluster.reach import Heard

@@ -4,7 +4,8 @@ import pytest
 
 from console.logs.narrate import failure_lines, narrate
 from console.logs.store import LogEntry
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import (
     AgentLost,

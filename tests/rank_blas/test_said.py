@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from console.commands.status import table
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.events import Event, RankChanged, Recorded
 from tests.ring.harness import REAL, REPOSITORY, Ring, make_plan, until
 from tests.screen import fake

@@ -3,9 +3,10 @@
 import pytest
 
 from console.logs.actions import ActionLine
+from console.reduce import apply
 from console.screen.fact_lines import fact_lines
 from console.screen.host_details import HostDetails, details, way_up_words
-from console.state import apply, initial
+from console.state import initial
 from tests.screen import fake
 from tests.screen.driver import LARGE, Open, opened
 from tests.screen.test_drawing import picture

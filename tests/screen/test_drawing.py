@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from textual.content import Content
 
+from console.reduce import apply
 from console.screen.actions import hints
 from console.screen.header import header_line
 from console.screen.panes.hosts import head_line, host_more, host_row, host_state, way_up
@@ -13,7 +14,7 @@ from console.screen.panes.layers import draw_layers
 from console.screen.panes.memory import MemoryPane, held, memory_bar, memory_lines, used_of
 from console.screen.picture import Picture, headline, why_no_chat
 from console.screen.theme import bar, fit, fit_name
-from console.state import STEPS, HostView, apply, initial
+from console.state import STEPS, HostView, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import MemoryPressure, MemoryUsed, PrefixUsed, Recorded, StepCount
 from ringcore.spec.shard import Shard

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from console.state import STEPS, ClusterState, HostView, apply, initial
+from console.reduce import apply
+from console.state import STEPS, ClusterState, HostView, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import (
     AgentLost,

@@ -1,7 +1,8 @@
 """What ranks keep of earlier sequences reaches the operator: in the state, and in ``status``."""
 
 from console.commands.status import table
-from console.state import ClusterState, apply, initial
+from console.reduce import apply
+from console.state import ClusterState, initial
 from ringcore.spec.events import MemoryUsed, PrefixUsed, Recorded
 from tests.screen import fake
 
