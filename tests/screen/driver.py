@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textual.pilot import Pilot
 
@@ -77,7 +77,7 @@ class Open(NamedTuple):
 
 
 def make(
-    records: Sequence[Recorded] = (), profile: Profile = PROFILE, **options: bool
+    records: Sequence[Recorded] = (), profile: Profile = PROFILE, **options: Any
 ) -> tuple[ConsoleApp, Callable[[], FakeCluster], FixedClock]:
     """A console over a cluster that follows ``records``; nothing in it waits, blinks or moves."""
     made: list[FakeCluster] = []
@@ -99,7 +99,7 @@ async def opened(
     size: tuple[int, int] = MIDDLE,
     prepare: Callable[[FakeCluster], None] = lambda cluster: None,
     profile: Profile = PROFILE,
-    **options: bool,
+    **options: Any,
 ) -> AsyncIterator[Open]:
     """A running console that has drawn all of ``records``."""
     app, cluster, clock = make(records, profile, **options)

@@ -48,8 +48,7 @@ async def test_commands_of_the_audit_log_stand_among_what_was_done() -> None:
         asked.append(host)
         return lines
 
-    async with opened(fake.provisioning(), size=LARGE) as it:
-        it.app._audited = audited
+    async with opened(fake.provisioning(), size=LARGE, audited=audited) as it:
         await it.press("1", "down", "enter")
         await it.until(lambda: "exit 7" in it.seen())
         done = text_of(it).split("What was done")[1].splitlines()
