@@ -3,7 +3,7 @@
 Knows the profile and the verbs' work, not how a split is drawn (`console.screen.split_editor`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual.app import App
 
@@ -14,6 +14,7 @@ from console.screen.split_editor import SplitEditor, replanned, why_no_editor
 from console.screen.work import Work
 from ringcore.spec.errors import Failure, ProfileError
 from ringcore.spec.plan import Plan
+from ringcore.spec.profile import Profile
 
 
 class Splitting:
@@ -45,22 +46,16 @@ class Splitting:
         plan = picture.plan
         if plan is None:
             return
-        reason = why_no_editor(plan) or self._other_hosts(plan)
+        profile = self._cluster.profile
+        reason = why_other_hosts(plan, profile) or why_no_editor(plan)
         if reason:
-            self._app.notify(f"edit split: {reason}", severity="warning", markup=False, timeout=8)
+            self._app.notify(f"edit split: {reason}", severity="warning", markup=False, timeout=15)
             return
         note = "The ring runs: what you write counts from its next start." if picture.alive else ""
-        profile = self._cluster.profile
         editor = SplitEditor(
             plan, self._write, target=profile.path, by_hand=bool(profile.ring.layers), note=note
         )
         self._app.push_screen(editor)
-
-    def _other_hosts(self, plan: Plan) -> str:
-        names = [host.name for host in self._cluster.profile.hosts]
-        if [stage.host for stage in plan.stages] == names:
-            return ""
-        return "the plan leaves out or reorders hosts of the profile; put them into that order there first"
 
     def _write(self, layers: tuple[int, ...]) -> Failure | None:
         """Into the profile's file, and into the plan that the panes show until a ring runs."""
@@ -77,3 +72,39 @@ class Splitting:
             markup=False,
         )
         return None
+
+
+def why_other_hosts(plan: Plan, profile: Profile) -> str:
+    """Layers by hand are counted by the profile's hosts, all of them in its order: which of these the plan has
+    otherwise and what to write, or ""."""
+    names, seated = [host.name for host in profile.hosts], [stage.host for stage in plan.stages]
+    if seated == names:
+        return ""
+    unknown = [name for name in seated if name not in names]
+    if unknown:
+        return (
+            f"the plan names {_listed(unknown)}, which the profile does not have: "
+            "d plans for the hosts that it has"
+        )
+    wanted: list[str] = []
+    left = [name for name in names if name not in seated]
+    if left:
+        wanted.append(
+            f"objective {profile.ring.objective} leaves out {_listed(left)}: take {_those(left)} out of the "
+            'profile, or write objective = "throughput" under [ring]'
+        )
+    if seated != [name for name in names if name in seated]:
+        wanted.append(
+            f"the planner arranged the hosts as {_listed(seated)}: write them in this order into the "
+            "profile, and arrange = false under [ring]"
+        )
+    return "; ".join(wanted) + ". Then open the console again"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _those(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"

@@ -8,6 +8,7 @@ from msgspec import structs
 from console.screen.dialogs import Confirm
 from console.screen.split_editor import SplitEditor, why_no_editor
 from console.screen.split_text import draw_split
+from console.screen.splitting import why_other_hosts
 from ringcore.planning.evaluate import evaluate
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan
@@ -180,13 +181,38 @@ async def test_a_model_that_does_not_fit_says_so_instead() -> None:
         assert len(it.app.screen_stack) == 1
 
 
-async def test_a_plan_of_other_hosts_says_why_it_cannot_be_edited() -> None:
-    stages = tuple(structs.replace(stage, host=f"x{stage.rank}") for stage in fake.PLAN.stages)
-    plan = structs.replace(fake.PLAN, stages=stages)
-    async with opened(fake.with_plan(fake.stopped(), plan)) as it:
+def of_hosts(*names: str) -> Plan:
+    """The plan with these hosts in rank order."""
+    stages = [structs.replace(stage, host=name) for stage, name in zip(fake.PLAN.stages, names, strict=False)]
+    return structs.replace(fake.PLAN, stages=tuple(stages))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        (("x0", "mini1", "x2"), ("names x0 and x2, which the profile does not have", "d plans")),
+        (
+            ("studio", "mini2", "mini1"),
+            ("studio, mini2 and mini1", "arrange = false", "open the console again"),
+        ),
+        (("studio", "mini2"), ("throughput leaves out mini1", "take it out of the profile")),
+        (("studio",), ("leaves out mini1 and mini2", "take them out")),
+    ],
+)
+async def test_a_plan_of_other_hosts_says_which_and_what_to_write(
+    hosts: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    async with opened(fake.with_plan(fake.stopped(), of_hosts(*hosts))) as it:
         await it.press("e")
-        assert "leaves out or reorders hosts" in it.said
+        assert all(each in it.said for each in words)
         assert len(it.app.screen_stack) == 1
+
+
+def test_hosts_that_are_left_out_and_in_another_order_are_both_told(profile: Profile) -> None:
+    four = structs.replace(profile, hosts=(*profile.hosts, structs.replace(profile.hosts[0], name="mini3")))
+    said = why_other_hosts(of_hosts("studio", "mini3", "mini1"), four)
+    assert "leaves out mini2" in said and "studio, mini3 and mini1" in said
+    assert why_other_hosts(of_hosts("studio", "mini1", "mini2"), profile) == ""
 
 
 @pytest.mark.parametrize(
