@@ -75,8 +75,8 @@ class Splitting:
 
 
 def why_other_hosts(plan: Plan, profile: Profile) -> str:
-    """Layers by hand are counted by the profile's hosts, all of them in its order: which of these the plan has
-    otherwise and what to write, or ""."""
+    """Layers by hand are counted by all hosts of the profile in its order: which of these the plan has
+    otherwise, and what to write; or ""."""
     names, seated = [host.name for host in profile.hosts], [stage.host for stage in plan.stages]
     if seated == names:
         return ""
