@@ -1,13 +1,17 @@
 """``mlxring plan``: which rank would hold which layers; reads the hosts, starts nothing."""
 
 import argparse
+from collections.abc import Iterator
 
 from console.commands.runtime import Session, answer, configure_profile, run_session, say
 from console.commands.what_if import HELP, changed, changes
 from ringcore.spec.errors import PlanError
-from ringcore.spec.plan import Plan
+from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.profile import Profile
 from ringcore.spec.units import format_bytes
+
+# "KV" is of running sequences, "prefix" of those that are over and may begin again.
+_COLUMNS = ("weights", "KV", "prefix", "work", "reserve", "ceiling", "free", "step")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,27 +42,37 @@ def run(arguments: argparse.Namespace) -> int:
 
 def table(plan: Plan) -> str:
     """The plan for a person: a row a rank, the layer map, the planner's explanation."""
+    wide = max(len("host"), *(len(stage.host) for stage in plan.stages))
+    names = " ".join(f"{name:>9}" for name in _COLUMNS)
     lines = [
         f"{plan.model}  {plan.architecture}  {plan.dtype}  context {plan.context} x {plan.sequences}"
         f"  order {plan.order}  plan {plan.digest}",
         "",
-        "rank  host          layers     weights       KV    work  reserve  ceiling     free      step",
+        f"rank  {'host':<{wide}}  {'layers':<8} {names}",
     ]
     for stage in plan.stages:
-        sizes = (
+        shard = f"{stage.shard.start}..{stage.shard.end - 1}"
+        cells = " ".join(f"{cell:>9}" for cell in _cells(stage))
+        lines.append(f"{stage.rank:>4}  {stage.host:<{wide}}  {shard:<8} {cells}")
+    cells = "".join(str(stage.rank) * stage.shard.count for stage in plan.pipeline)
+    return "\n".join([*lines, "", f"layers  {cells}", "", *plan.explanation])
+
+
+def _cells(stage: Stage) -> Iterator[str]:
+    """One for each of the columns."""
+    yield from map(
+        format_bytes,
+        (
             stage.weight_bytes,
-            stage.caches_bytes,
+            stage.kv_bytes,
+            stage.prefix_bytes,
             stage.workspace_bytes,
             stage.reserve_bytes,
             stage.ceiling_bytes,
             stage.free_bytes,
-        )
-        shard = f"{stage.shard.start}..{stage.shard.end - 1}"
-        row = "  ".join(f"{format_bytes(size):>8}" for size in sizes)
-        step = f"{stage.seconds * 1000:.1f} ms"
-        lines.append(f"{stage.rank:>4}  {stage.host:<12}  {shard:<8} {row}  {step:>8}")
-    cells = "".join(str(stage.rank) * stage.shard.count for stage in plan.pipeline)
-    return "\n".join([*lines, "", f"layers  {cells}", "", *plan.explanation])
+        ),
+    )
+    yield f"{stage.seconds * 1000:.1f} ms"
 
 
 def _same_machines(asked: Profile, as_it_is: Profile) -> bool:

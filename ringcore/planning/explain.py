@@ -71,11 +71,12 @@ def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
         run = f"layers {shard.start}..{shard.end - 1}" if shard.count > 1 else f"layer {shard.start}"
         run += " with embedding" if shard.is_first else ""
         run += f" {'and' if shard.is_first else 'with'} norm and head" if shard.is_last else ""
-        sizes = (stage.weight_bytes, stage.kv_bytes, stage.workspace_bytes)
-        weights, kv, workspace = (format_bytes(size) for size in sizes)
+        sizes = (stage.weight_bytes, stage.kv_bytes, stage.prefix_bytes, stage.workspace_bytes)
+        weights, kv, prefix, workspace = (format_bytes(size) for size in sizes)
+        kept = f"prefix cache {prefix}, " if stage.prefix_bytes else ""
         yield (
             f"rank {stage.rank} ({stage.host}): {run}; weights {weights}, "
-            f"KV cache {kv} ({ring.sequences} x {ring.context} tokens), workspace {workspace}."
+            f"KV cache {kv} ({ring.sequences} x {ring.context} tokens), {kept}workspace {workspace}."
         )
         part = 100 * stage.need_bytes / room.ceiling_bytes
         yield (

@@ -111,11 +111,6 @@ class MemoryUsed(_Event, frozen=True, tag="memory"):
     available_bytes: int
     prefix: PrefixUsed | None = None
 
-    @property
-    def caches_bytes(self) -> int:
-        """Of running sequences and of earlier ones."""
-        return self.kv_bytes + (self.prefix.bytes if self.prefix else 0)
-
 
 class MemoryPressure(_Event, frozen=True, tag="pressure"):
     """A rank's memory came nearer to a bound, or is ``calm`` again; said again while it lasts.

@@ -38,11 +38,6 @@ class Stage(Struct, frozen=True, kw_only=True):
         return self.weight_bytes + self.kv_bytes + self.workspace_bytes + self.prefix_bytes
 
     @property
-    def caches_bytes(self) -> int:
-        """Of running sequences and of earlier ones."""
-        return self.kv_bytes + self.prefix_bytes
-
-    @property
     def free_bytes(self) -> int:
         return self.ceiling_bytes - self.reserve_bytes - self.need_bytes
 
