@@ -18,7 +18,7 @@ from console.cluster.facts import expanded, lock_of
 from console.cluster.host import Host
 from console.cluster.lock import lock_hash
 from console.cluster.remote import DEFAULT_HOME
-from ringcore.planning.capacity import machines_of
+from ringcore.planning.machines import machines_of
 from ringcore.spec.errors import HostError, MlxringError
 from ringcore.spec.facts import HostFacts, Measured
 from ringcore.spec.profile import HostOptions, Profile

@@ -11,6 +11,7 @@ from msgspec import Struct
 from console.cluster.host import Host
 from ringcore.checkpoint.survey import Tensor
 from ringcore.planning.card import make_card
+from ringcore.planning.mixed import halves
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import MlxringError, PlanError
 from ringcore.spec.facts import HostFacts
@@ -43,7 +44,7 @@ def ring_dtype(profile: Profile, facts: Sequence[HostFacts]) -> str:
     """
     if profile.ring.dtype != "auto":
         return profile.ring.dtype
-    return "float32" if any(fact.os == "linux" and not fact.cuda for fact in facts) else "stored"
+    return "float32" if len(halves(facts)) < len(facts) else "stored"
 
 
 async def read_card(

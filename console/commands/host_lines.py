@@ -37,7 +37,7 @@ def _chip(facts: HostFacts) -> str:
         card, more = facts.cuda, len(facts.gpus) - 1
         own = format_bytes(card.free_memory_bytes) + " of " + format_bytes(card.total_memory_bytes) + " free"
         text = f"{card.name}, {own if card.total_memory_bytes else 'memory of the host'}"
-        return text + (f" (and {more} more cards that no rank uses)" if more else "")
+        return text + (f" (and {more} more card{'s' if more > 1 else ''})" if more else "")
     if facts.os == "darwin":
         cores = f", {facts.gpu_cores} GPU cores" if facts.gpu_cores else ""
         source = "iogpu.wired_limit_mb" if facts.wired_limit_bytes else "by default"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from console.commands.runtime import Session, answer, configure_profile, run_session, say
 from console.commands.what_if import HELP, changed, changes
+from ringcore.planning.mixed import may_leave_out
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.profile import Profile
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             answer(plan)
             return 0
         say(table(plan))
-        if wanted and _same_machines(asked, as_it_is):
+        if wanted and _same_machines(session, asked, as_it_is):
             say("\n" + _compared(session, as_it_is, plan))
         return 0
 
@@ -75,13 +76,15 @@ def _cells(stage: Stage) -> Iterator[str]:
     yield f"{stage.seconds * 1000:.1f} ms"
 
 
-def _same_machines(asked: Profile, as_it_is: Profile) -> bool:
+def _same_machines(session: Session, asked: Profile, as_it_is: Profile) -> bool:
     """Whether what was read of the hosts and the model says as much of the profile as it is."""
     names = [host.name for host in asked.hosts]
-    return names == [host.name for host in as_it_is.hosts] and (asked.model, asked.ring.dtype) == (
-        as_it_is.model,
-        as_it_is.ring.dtype,
-    )
+    if names != [host.name for host in as_it_is.hosts]:
+        return False
+    told = [session.operator.facts[name] for name in names]
+    read, wanted = may_leave_out(asked, told), may_leave_out(as_it_is, told)
+    same = (asked.model, asked.ring.dtype) == (as_it_is.model, as_it_is.ring.dtype)
+    return same and (read or not wanted)
 
 
 def _compared(session: Session, as_it_is: Profile, plan: Plan) -> str:

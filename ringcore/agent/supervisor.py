@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from msgspec import structs
 
+from ringcore.agent.card import card_variables
 from ringcore.agent.child import Child
 from ringcore.agent.journal import Journal
 from ringcore.agent.threads import thread_variables, usable_cores
@@ -79,10 +80,13 @@ class Supervisor:
             return
         arguments = ["--run", ".", "--rank", str(rank), "--epoch", str(epoch)]
         log = self._folder / f"rank-{rank}.log"
-        threads = thread_variables(self._deployment, os.environ, usable_cores())
+        variables = {
+            **thread_variables(self._deployment, os.environ, usable_cores()),
+            **card_variables(self._deployment),
+        }
         try:
             self._child = await Child.start(
-                "rank", arguments, self._folder, log, self._hear, self._print, threads
+                "rank", arguments, self._folder, log, self._hear, self._print, variables
             )
         except OSError as error:
             cause = f"the rank's process cannot be started: {error.strerror or error}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from ringcore.planning.machines import machines_of
 from ringcore.spec.errors import PlanError
 from ringcore.spec.facts import HostFacts
-from ringcore.spec.profile import LOCAL, HostOptions, Profile
-from ringcore.spec.profile_rules import is_loopback
+from ringcore.spec.profile import HostOptions, Profile
 from ringcore.spec.units import GIB, MIB, format_bytes
 
 RANK_VARIABLE = "RANK_MEMORY_MB_"
@@ -26,7 +26,7 @@ _SMALL_MAC = 36 * GIB
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """One rank's memory. ``ceiling_source`` in words. ``mates``: ranks on the same machine, itself too."""
+    """One rank's memory. ``ceiling_source`` in words. ``mates``: ranks that share its memory, itself too."""
 
     rank: int
     host: str
@@ -41,23 +41,33 @@ class Room(Struct, frozen=True, kw_only=True):
         return max(0, self.ceiling_bytes - self.reserve_bytes)
 
 
-def rooms(profile: Profile, facts: Sequence[HostFacts], environment: Mapping[str, str]) -> tuple[Room, ...]:
-    """One room a rank, in rank order as ``facts`` are. Raises `PlanError` naming a bad variable."""
+def rooms(
+    profile: Profile,
+    facts: Sequence[HostFacts],
+    environment: Mapping[str, str],
+    *,
+    pools: Sequence[str] = (),
+    among: Sequence[int] = (),
+) -> tuple[Room, ...]:
+    """One room a rank, in the order of ``facts``, or of those ``among`` them that are in the ring. ``pools``:
+    whose memory each has (none given: the machine's). Raises `PlanError` naming a bad variable."""
     by_hand = [_by_hand(rank, host, environment) for rank, host in enumerate(profile.hosts)]
-    machines = machines_of(profile)
+    pools = pools or machines_of(profile)
+    among = among or range(len(profile.hosts))
     made: list[Room] = []
-    for rank, (host, fact, said) in enumerate(zip(profile.hosts, facts, by_hand, strict=True)):
-        mates = [other for other, machine in enumerate(machines) if machine == machines[rank]]
+    for number, place in enumerate(among):
+        said = by_hand[place]
+        mates = [other for other in among if pools[other] == pools[place]]
         if said is not None:
             ceiling, source = said
             reserve = min(_MOST_RESERVED_BY_HAND, ceiling // _PART_BY_HAND)
         else:
-            ceiling, source = _from_facts(fact, mates, facts, by_hand)
-            reserve = _reserve(fact, ceiling)
+            ceiling, source = _from_facts(facts[place], mates, facts, by_hand)
+            reserve = _reserve(facts[place], ceiling)
         made.append(
             Room(
-                rank=rank,
-                host=host.name,
+                rank=number,
+                host=profile.hosts[place].name,
                 ceiling_bytes=ceiling,
                 ceiling_source=source,
                 reserve_bytes=reserve,
@@ -73,21 +83,10 @@ def ceiling_for(need: int) -> int:
     return need + min(_MOST_RESERVED_BY_HAND, -(-need // (_PART_BY_HAND - 1)))
 
 
-def machines_of(profile: Profile) -> tuple[str, ...]:
-    """Which machine each rank is on; equal text is the same machine.
-
-    A ring on loopback addresses cannot leave its machine; otherwise hosts with the same SSH host are one.
-    """
-    if all(is_loopback(host.address) for host in profile.hosts):
-        return (LOCAL,) * len(profile.hosts)
-    return tuple(host.ssh.rpartition("@")[2].partition(":")[0].lower() for host in profile.hosts)
-
-
-def over_free(profile: Profile, facts: Sequence[HostFacts], made: Sequence[Room]) -> Iterator[str]:
-    """A sentence for each machine on which ceilings set by hand pass what is free now."""
-    machines = machines_of(profile)
-    for machine in dict.fromkeys(machines):
-        ranks = [rank for rank, other in enumerate(machines) if other == machine]
+def over_free(facts: Sequence[HostFacts], pools: Sequence[str], made: Sequence[Room]) -> Iterator[str]:
+    """A sentence for each pool of memory of which ceilings set by hand make more than is free now."""
+    for pool in dict.fromkeys(pools):
+        ranks = [rank for rank, other in enumerate(pools) if other == pool]
         promised = sum(made[rank].ceiling_bytes for rank in ranks if made[rank].by_hand)
         free = min(_free(facts[rank]) for rank in ranks)
         if promised > free:

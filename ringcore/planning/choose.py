@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ringcore.planning import split
 from ringcore.planning.arrange import MOST_STAGES, any_order, best_order, shortest_order
+from ringcore.planning.evaluate import weigh
 from ringcore.planning.shortest import least_sum, total
 from ringcore.planning.split import Cut, Runs, best_cut
 from ringcore.planning.task import Task
@@ -55,14 +56,48 @@ def with_host(task: Task, rank: int) -> Choice | None:
 
 
 def _shortest(task: Task) -> Choice | None:
+    """Whoever is left out leaves its part of a machine to the others, so they are asked again without it.
+
+    Ranks on one machine are tried together, and the first of each alone; nothing between the two."""
+    tried = [choice for choice in (_settled(task), _first_of_each(task)) if choice is not None]
+    return max(tried, key=lambda choice: _alone(task, choice), default=None)
+
+
+def _settled(task: Task) -> Choice | None:
+    choice = _least(task)
+    if choice is None or len(choice.ranks) == len(task.rooms):
+        return choice
+    return _among(task, sorted(choice.ranks)) or choice
+
+
+def _first_of_each(task: Task) -> Choice | None:
+    """With one rank in each pool of memory."""
+    if task.ground is None:
+        return None
+    first: dict[str, int] = {}
+    for rank, place in enumerate(task.places):
+        first.setdefault(task.ground.pools[place], rank)
+    return _among(task, list(first.values())) if len(first) < len(task.rooms) else None
+
+
+def _among(task: Task, ranks: Sequence[int]) -> Choice | None:
+    found = _settled(task.seated(ranks))
+    return Choice(tuple(ranks[rank] for rank in found.ranks), found.runs) if found else None
+
+
+def _alone(task: Task, choice: Choice) -> float:
+    """Tokens a second of one conversation."""
+    return weigh(task.needs, task.seated(choice.ranks).seats(), choice.runs).rates.alone
+
+
+def _least(task: Task) -> Choice | None:
     stages = task.stages()
     found = None
     if len(task.rooms) > 1 and task.ring.arrange:
         found = shortest_order(stages, task.hops, task.leader)
     elif len(task.rooms) > 1:
         found = least_sum(stages, task.hops, {task.leader})
-    alone = task.seated((0,))
-    lone = best_cut(alone.stages())
+    lone = best_cut(task.seated((0,)).stages())
     if lone is not None and (found is None or lone.worst <= total(stages.costs, task.hops, *found)):
         return Choice((0,), lone.runs)
     return _choice(task, found[0], Cut(found[1], 0)) if found else None

@@ -14,7 +14,7 @@ from ringcore.spec.units import format_bytes
 def explanation(
     task: Task, choice: Choice, found: Evaluation, speed: str, notes: Sequence[str]
 ) -> tuple[str, ...]:
-    """Lines for the operator. ``task`` is that of all hosts, ``speed`` is where their speeds come from."""
+    """Lines for the operator. ``task`` is that of all hosts, ``speed``: where the chosen ones' come from."""
     seated = task.seated(choice.ranks)
     return (
         _model(seated),

@@ -8,28 +8,35 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from ringcore.planning.capacity import over_free, rooms
+from ringcore.planning.capacity import over_free
+from ringcore.planning.cards import card_notes
 from ringcore.planning.choose import Choice, choose
 from ringcore.planning.chunk import chunks
+from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.explain import explanation
+from ringcore.planning.ground import Ground
 from ringcore.planning.needs import Needs
-from ringcore.planning.pace import link_seconds
 from ringcore.planning.prefix import block_tokens, budget, disk_blocks
 from ringcore.planning.refuse import does_not_fit
 from ringcore.planning.rejected import evaluation
-from ringcore.planning.speed import speeds
 from ringcore.planning.task import Task
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Plan
-from ringcore.spec.profile import Profile
+from ringcore.spec.profile import Profile, RingOptions
 
 
 def make_plan(
-    card: ModelCard, profile: Profile, facts: Sequence[HostFacts], environment: Mapping[str, str]
+    card: ModelCard,
+    profile: Profile,
+    facts: Sequence[HostFacts],
+    environment: Mapping[str, str],
+    *,
+    among: Sequence[int] = (),
 ) -> Plan:
     """The plan of the profile's objective. ``facts`` in rank order; ``environment`` may set ceilings.
+    ``among``: only hosts at these places of the profile, the leader's first; else all.
 
     Never gives a rank more than it can hold, and every rank a layer. There may be fewer ranks than hosts, in
     another order: see `seats.seated`. Raises `PlanError` with numbers and remedies when that is impossible,
@@ -40,28 +47,20 @@ def make_plan(
             f"facts of {len(facts)} hosts for a ring of {len(profile.hosts)}", "read every host's facts again"
         )
     _refuse_contradictions(card, profile)
-    made = rooms(profile, facts, environment)
-    speed, why = speeds(facts, [room.mates for room in made])
     ring = profile.ring
-    links = [link_seconds(host, fact) for host, fact in zip(profile.hosts, facts, strict=True)]
-    task, choice = _longest_chunk(
-        [
-            Task(
-                Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk),
-                made,
-                speed,
-                links,
-                ring,
-            )
-            for chunk in chunks(card, ring, facts)
-        ]
-    )
+    ground = Ground(profile, facts, environment)
+    task, choice = _best(ground, card, ring, among or range(len(facts)))
     needs = task.needs
-    found = evaluation(task, choice)
+    found = _on_cards(evaluation(task, choice), ground, task, choice)
     of_block = block_tokens(card, profile.cache.block_tokens)
     kept = budget(needs, found.stages, profile.cache.memory_bytes, of_block)
     found = structs.replace(found, stages=kept.stages)
-    notes = (kept.line, *over_free(profile, facts, made))
+    notes = (
+        kept.line,
+        *card_notes(found.stages),
+        *over_free(ground.facts, ground.pools, ground.of(range(len(facts))).rooms),
+    )
+    why = ground.of([task.places[rank] for rank in choice.ranks]).speed
     plan = Plan(
         model=card.name,
         architecture=card.architecture,
@@ -88,13 +87,40 @@ def make_plan(
     return plan
 
 
-def _longest_chunk(tasks: Sequence[Task]) -> tuple[Task, Choice]:
-    """The first task that fits, with its best choice. Raises `PlanError` for the last when none does."""
-    for task in tasks:
+def _best(ground: Ground, card: ModelCard, ring: RingOptions, places: Sequence[int]) -> tuple[Task, Choice]:
+    """The task of the hosts at these places with the longest chunk of those that fit, and its best choice.
+    Raises `PlanError` when nothing fits."""
+
+    def task_of(chunk: int) -> Task:
+        needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk)
+        return Task.on(ground, needs, ring, places)
+
+    def sizes_of(ranks: Sequence[int]) -> tuple[int, ...]:
+        return chunks(card, ring, [ground.facts[places[rank]] for rank in ranks])
+
+    sizes = sizes_of(range(len(places)))
+    for size in sizes:
+        task = task_of(size)
         choice = choose(task)
-        if choice is not None:
-            return task, choice
-    raise does_not_fit(tasks[-1])
+        if choice is None:
+            continue
+        # Who is left out no longer decides how long a chunk may be.
+        inside = sorted(choice.ranks)
+        for longer in sizes_of(inside):
+            wider = task_of(longer)
+            again = choose(wider.seated(inside)) if longer > size else None
+            if again is not None:
+                return wider, Choice(tuple(inside[rank] for rank in again.ranks), again.runs)
+        return task, choice
+    raise does_not_fit(task_of(sizes[-1]))
+
+
+def _on_cards(found: Evaluation, ground: Ground, task: Task, choice: Choice) -> Evaluation:
+    stages = (
+        structs.replace(stage, gpu=ground.cards[task.places[rank]])
+        for stage, rank in zip(found.stages, choice.ranks, strict=True)
+    )
+    return structs.replace(found, stages=tuple(stages))
 
 
 def _refuse_contradictions(card: ModelCard, profile: Profile) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from ringcore.planning.capacity import Room
+from ringcore.planning.ground import Ground
 from ringcore.planning.needs import Needs
 from ringcore.planning.pace import LAYER_SECONDS, Reads, rows_together
 from ringcore.planning.speed import ReadSpeed
@@ -23,7 +24,8 @@ _SHARE = 10**9
 
 class Task:
     """``rooms``, ``speeds`` and ``links`` (seconds) in rank order. ``counts`` are the layers each stage may
-    hold; None: any."""
+    hold; None: any. ``ground`` says what fewer hosts would have, ``places`` where these are in the profile;
+    without it each keeps what it has."""
 
     def __init__(
         self,
@@ -32,15 +34,25 @@ class Task:
         speeds: Sequence[ReadSpeed],
         links: Sequence[float],
         ring: RingOptions,
+        ground: Ground | None = None,
+        places: Sequence[int] = (),
     ) -> None:
         self.needs = needs
         self.rooms = tuple(rooms)
         self.speeds = tuple(speeds)
         self.links = tuple(links)
         self.ring = ring
+        self.ground = ground
+        self.places = tuple(places or range(len(rooms)))
         self.ranks = tuple(sorted(range(len(rooms)), reverse=ring.order == "reverse"))
         self.capacities = [self.rooms[rank].usable_bytes for rank in self.ranks]
         self.counts = self._counts()
+
+    @classmethod
+    def on(cls, ground: Ground, needs: Needs, ring: RingOptions, places: Sequence[int]) -> "Task":
+        """Of the hosts at these places in the profile, and no others."""
+        here = ground.of(places)
+        return cls(needs, here.rooms, here.speeds, here.links, ring, ground, places)
 
     @property
     def objective(self) -> str:
@@ -63,18 +75,20 @@ class Task:
         """The task of these hosts only, in this order: ``ranks[n]`` becomes rank n."""
         if tuple(ranks) == tuple(range(len(self.rooms))):
             return self
+        if self.ground is not None:
+            return Task.on(self.ground, self.needs, self.ring, [self.places[rank] for rank in ranks])
         rooms = [structs.replace(self.rooms[rank], rank=number) for number, rank in enumerate(ranks)]
         speeds, links = [self.speeds[rank] for rank in ranks], [self.links[rank] for rank in ranks]
         return Task(self.needs, rooms, speeds, links, self.ring)
 
     def under(self, needs: Needs) -> "Task":
         """The same hosts with other needs."""
-        return Task(needs, self.rooms, self.speeds, self.links, self.ring)
+        return Task(needs, self.rooms, self.speeds, self.links, self.ring, self.ground, self.places)
 
     def asking(self, **ring: object) -> "Task":
         """The same with other options of the ring."""
         changed = structs.replace(self.ring, **ring)
-        return Task(self.needs, self.rooms, self.speeds, self.links, changed)
+        return Task(self.needs, self.rooms, self.speeds, self.links, changed, self.ground, self.places)
 
     def seats(self) -> tuple[Stage, ...]:
         """A stage a rank, its layers not chosen yet."""

@@ -100,7 +100,9 @@ class HostFacts(Struct, frozen=True, kw_only=True):
 
 def card_of(gpus: tuple[Gpu, ...]) -> Gpu | None:
     """The first card, if MLX's CUDA build can use it."""
-    card = gpus[0] if gpus else None
-    if card is None or card.driver < LEAST_DRIVER:
-        return None
-    return card if (card.capability or LEAST_CAPABILITY) >= LEAST_CAPABILITY else None
+    return gpus[0] if gpus and usable(gpus[0]) else None
+
+
+def usable(card: Gpu) -> bool:
+    """By MLX's CUDA build."""
+    return card.driver >= LEAST_DRIVER and (card.capability or LEAST_CAPABILITY) >= LEAST_CAPABILITY

@@ -15,7 +15,8 @@ class Stage(Struct, frozen=True, kw_only=True):
     """One rank's part. All sizes in bytes; ``ceiling_source`` says where ``ceiling_bytes`` came from.
 
     ``bytes_per_second`` is how fast the rank reads memory, ``link_seconds`` how long a message takes to its
-    neighbours, ``seconds`` what one decode step is expected to take here.
+    neighbours, ``seconds`` what one decode step is expected to take here. ``gpu``: the card to compute on, as
+    ``nvidia-smi`` numbers them; None: MLX's own choice.
     """
 
     rank: int
@@ -31,6 +32,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     speed_source: str = ""
     link_seconds: float = 0.0
     seconds: float = 0.0
+    gpu: int | None = None
     prefix_bytes: int = 0  # this rank's part of the plan's ``prefix_blocks``
 
     @property

@@ -108,6 +108,7 @@ class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ``ssh`` is ``[user@]host[:port]``, or ``local``. ``address`` is the host's IPv4 address on the
     ring's network. ``memory_bytes`` (``memory`` in the file) is a ceiling for the rank, None for
     what the facts say. ``python`` is an interpreter to use as it is, ``home`` replaces ``~/.mlxring``.
+    ``gpu`` is the card to compute on, as ``nvidia-smi`` numbers them; None: see `planning.cards`.
     """
 
     name: Name
@@ -116,6 +117,7 @@ class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     memory_bytes: int | None = None
     python: str = ""
     home: str = ""
+    gpu: Annotated[int, Meta(ge=0, le=63)] | None = None
     model: str = ""  # path of the model on this host, when it differs from the profile's
 
 

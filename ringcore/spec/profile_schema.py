@@ -152,6 +152,7 @@ def _memory(value: Any, at: str, problems: list[Problem]) -> Any:
 
 def _expected(kind: Any) -> str:
     extra: Mapping[str, str] = {}
+    kind = _present(kind)
     if isinstance(kind, inspect.Metadata):
         extra, kind = kind.extra or {}, kind.type
     if isinstance(kind, inspect.IntType):
@@ -202,7 +203,15 @@ def _correction(kind: Any, value: Any) -> str:
 
 
 def _bare(kind: Any) -> Any:
+    kind = _present(kind)
     return kind.type if isinstance(kind, inspect.Metadata) else kind
+
+
+def _present(kind: Any) -> Any:
+    """What a key may be that is there: none is one that is not."""
+    if isinstance(kind, inspect.UnionType):
+        return next(each for each in kind.types if not isinstance(each, inspect.NoneType))
+    return kind
 
 
 def _unknown(key: str, where: str, known: Sequence[str]) -> Problem:

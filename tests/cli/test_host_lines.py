@@ -38,7 +38,7 @@ def test_a_mac_is_told_with_its_gpus_limit_and_its_makers_figures() -> None:
 
 def test_a_card_is_told_with_its_own_memory_and_others_are_not_passed_over() -> None:
     text = told(msgspec.structs.replace(FACTS, gpus=(CARD, CARD)))
-    assert "NVIDIA L4, 22.0 GiB of 24.0 GiB free (and 1 more cards that no rank uses)" in text
+    assert "NVIDIA L4, 22.0 GiB of 24.0 GiB free (and 1 more card)" in text
     assert "reads 300 GB/s" in text
 
 

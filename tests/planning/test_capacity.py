@@ -2,7 +2,8 @@
 
 import pytest
 
-from ringcore.planning.capacity import Room, ceiling_for, machines_of, over_free, rooms
+from ringcore.planning.capacity import Room, ceiling_for, over_free, rooms
+from ringcore.planning.machines import machines_of
 from ringcore.spec.errors import PlanError
 from ringcore.spec.profile import HostOptions
 from ringcore.spec.units import GIB, MIB
@@ -113,5 +114,5 @@ def test_two_ranks_on_one_mac_share_what_metal_wires() -> None:
 
 def test_ceilings_by_hand_above_what_is_free_are_noted() -> None:
     ring, told = profile(hosts(2, memory_bytes=12 * GIB)), facts(16 * GIB, 8 * GIB)
-    notes = list(over_free(ring, told, rooms(ring, told, {})))
+    notes = list(over_free(told, machines_of(ring), rooms(ring, told, {})))
     assert len(notes) == 1 and "h1" in notes[0] and "12.0 GiB" in notes[0] and "8.0 GiB" in notes[0]

@@ -199,6 +199,8 @@ WRONG = {
     "memory as a number": (HEAD + host(memory="12"), "hosts[0].memory", "with its unit", 'write "12 GiB"'),
     "memory without unit": (HEAD + host(memory='"12"'), "hosts[0].memory", "with its unit", "GiB"),
     "memory too small": (HEAD + host(memory='"1 MiB"'), "hosts[0].memory", "at least 64 MiB", "GiB"),
+    "a card by name": (HEAD + host(gpu='"H100"'), "hosts[0].gpu", "a whole number from 0 to 63", "number"),
+    "a card below none": (HEAD + host(gpu="-1"), "hosts[0].gpu", "a whole number from 0 to 63", "write 0"),
     "home is the home": (HEAD + host(home='"~"'), "hosts[0].home", "a folder of its own", "~/.mlxring"),
     "home is the root": (HEAD + host(home='"/"'), "hosts[0].home", "a folder of its own", '"~/.mlxring"'),
     "python by name": (HEAD + host(python='"python3"'), "hosts[0].python", "an absolute path", "path there"),
@@ -286,7 +288,7 @@ key = "always"
 origins = ["https://chat.example.org", "http://localhost:3000"]
 tls_cert = "~/cert.pem"
 tls_key = "/etc/ssl/key.pem"
-{host(memory='"1536 MiB"', python='"/usr/bin/python3"', home='"~/ring"', model='"/other"')}
+{host(memory='"1536 MiB"', python='"/usr/bin/python3"', home='"~/ring"', gpu="1", model='"/other"')}
 {SECOND}"""
 
 
