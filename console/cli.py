@@ -102,7 +102,8 @@ def _command(given: list[str]) -> str | None:
     """The command's name; puts ``open`` in front of a profile that is named alone."""
     if not given or given[0].startswith("-"):
         return None
-    if given[0] not in COMMANDS and given[0].endswith(".toml"):
+    name = given[0]
+    if name not in COMMANDS and (name.endswith(".toml") or "/" in name or Path(name).is_file()):
         given.insert(0, "open")
     return given[0] if given[0] in COMMANDS else None
 

@@ -134,7 +134,7 @@ async def _measure(
     return Bench(
         ring=state.name,
         model=state.model,
-        ranks=len(state.hosts),
+        ranks=len(state.plan.stages if state.plan else state.hosts),
         prompt_tokens=arguments.prompt_tokens,
         max_tokens=arguments.tokens,
         repeat=arguments.repeat,

@@ -6,19 +6,29 @@ import time
 
 from console.commands.runtime import Session, configure_profile, with_cluster
 from console.logs.text import safe_line
+from ringcore.spec.errors import ProfileError
 from ringcore.spec.events import LogLine, Recorded, recorded_encoder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_profile(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until ctrl+c")
-    parser.add_argument("--rank", type=int, metavar="N", help="only this rank's lines")
+    parser.add_argument("--rank", type=int, metavar="N", help="only this rank's lines, 0 the leader's")
 
 
 def run(arguments: argparse.Namespace) -> int:
     async def act(session: Session) -> int:
+        last = len(session.profile.hosts) - 1
+        if arguments.rank is not None and not 0 <= arguments.rank <= last:
+            raise ProfileError(
+                f"--rank {arguments.rank}: {session.profile.name} has ranks 0 to {last}", "name one of these"
+            )
         session.watchers.append(lambda record: _print(record, arguments))
         await (session.operator.follow() if arguments.follow else session.operator.replay())
+        if not any(host.last_seq for host in session.state.hosts):
+            from console.cluster.operator import not_running
+
+            raise not_running(session.profile)  # nor has it left a journal
         return 0
 
     return with_cluster(arguments, act, quiet=True)

@@ -3,6 +3,8 @@
 import argparse
 from typing import get_args
 
+from console.commands.folding import folded
+from console.commands.folding import width as terminal_width
 from console.commands.runtime import answer, say
 from ringcore.planning.architectures import SAME_AS, Architecture, Status, table
 
@@ -17,14 +19,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         answer({"architectures": rows, "same_as": SAME_AS})
     else:
-        say(text(rows))
+        say(text(rows, terminal_width()))
     return 0
 
 
-def text(rows: list[Architecture]) -> str:
-    """A line an architecture, then how many there are of each status."""
-    width = max((len(row.name) for row in rows), default=0)
-    lines = [f"{row.name:<{width}}  {row.status:<8}  {row.reason}".rstrip() for row in rows]
+def text(rows: list[Architecture], width: int = 0) -> str:
+    """A line an architecture, then how many there are of each status. Folded to ``width`` cells."""
+    wide = max((len(row.name) for row in rows), default=0)
+    lines = [f"{row.name:<{wide}}  {row.status:<8}  {row.reason}".rstrip() for row in rows]
+    lines = [*folded(lines, width, hang=wide + 12 if width > wide + 44 else 2)]
     counts = [(status, sum(row.status == status for row in rows)) for status in get_args(Status)]
     told = ", ".join(f"{count} {status}" for status, count in counts if count)
     return "\n".join([*lines, "", told])

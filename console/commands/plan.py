@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
+from console.commands.folding import cells, folded, width
 from console.commands.runtime import Session, answer, configure_profile, run_session, say
 from console.commands.what_if import HELP, changed, changes
 from ringcore.planning.mixed import may_leave_out
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             answer(plan)
             return 0
-        say(table(plan))
+        say(table(plan, width()))
         if wanted and _same_machines(session, asked, as_it_is):
             say("\n" + _compared(session, as_it_is, plan))
         return 0
@@ -41,25 +42,30 @@ def run(arguments: argparse.Namespace) -> int:
     return run_session(Session(asked, accept_new_host_keys=accept), act)
 
 
-def table(plan: Plan) -> str:
-    """The plan for a person: a row a rank, the layer map, the planner's explanation."""
+def table(plan: Plan, width: int = 0) -> str:
+    """The plan for a person: a row a rank, the layer map, the planner's explanation; what has words or cells
+    is folded to ``width`` cells, rows are not."""
     wide = max(len("host"), *(len(stage.host) for stage in plan.stages))
     names = " ".join(f"{name:>9}" for name in _COLUMNS)
-    lines = [
+    title = (
         f"{plan.model}  {plan.architecture}  {plan.dtype}  context {plan.context} x {plan.sequences}"
-        f"  order {plan.order}  plan {plan.digest}",
+        f"  order {plan.order}  plan {plan.digest}"
+    )
+    lines = [
+        *folded([title], width),
         "",
         f"rank  {'host':<{wide}}  {'layers':<8} {names}",
     ]
     for stage in plan.stages:
         shard = f"{stage.shard.start}..{stage.shard.end - 1}"
-        cells = " ".join(f"{cell:>9}" for cell in _cells(stage))
-        lines.append(f"{stage.rank:>4}  {stage.host:<{wide}}  {shard:<8} {cells}")
-    cells = "".join(str(stage.rank) * stage.shard.count for stage in plan.pipeline)
-    return "\n".join([*lines, "", f"layers  {cells}", "", *plan.explanation])
+        sizes = " ".join(f"{cell:>9}" for cell in _sizes(stage))
+        lines.append(f"{stage.rank:>4}  {stage.host:<{wide}}  {shard:<8} {sizes}")
+    layers = "".join(str(stage.rank) * stage.shard.count for stage in plan.pipeline)
+    lines += ["", *cells("layers  ", layers, width), "", *folded(plan.explanation, width)]
+    return "\n".join(lines)
 
 
-def _cells(stage: Stage) -> Iterator[str]:
+def _sizes(stage: Stage) -> Iterator[str]:
     """One for each of the columns."""
     yield from map(
         format_bytes,

@@ -77,6 +77,13 @@ def test_an_unknown_command_is_a_usage_error_that_lists_the_known() -> None:
     assert "Traceback" not in ran.stderr
 
 
+def test_a_profile_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "ring").write_text("name = 3\n")
+    for named in ("ring", "./ring", "none/ring"):
+        ran = mlxring(named, cwd=tmp_path)
+        assert ran.returncode == 2 and "remedy: " in ran.stderr and "usage" not in ran.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_configure_and_run(name: str) -> None:
     module = importlib.import_module(COMMANDS[name][1])

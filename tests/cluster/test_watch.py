@@ -193,13 +193,21 @@ async def test_an_agent_that_says_nothing_is_told_and_waited_for_no_longer(
 
 async def test_a_running_ring_may_be_silent_for_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console.cluster.follow.WELCOME_SECONDS", 0.05)
-    journal = Journal(0).add(1.0, log("one"))
+    journal, stopped = Journal(0).add(1.0, log("one")), Journal(1)
+    stopped.silent = True
     seen: list[Recorded] = []
-    following = asyncio.create_task(watch(seen).follow([journal]))
-    await asyncio.sleep(0.15)  # three times what an agent has for its first word
+    following = asyncio.create_task(watch(seen).follow([journal, stopped]))
+
+    def given_up() -> int:
+        return sum(isinstance(record.event, AgentLost) for record in seen)
+
+    # Once when the journals are replayed, once when they are followed: the other has had its time by then.
+    await settle(lambda: given_up() == 2)
     journal.add(2.0, log("two")).more.set()
     await settle(lambda: "two" in texts(seen))
+    assert {record.host for record in seen if isinstance(record.event, AgentLost)} == {"h1"}
     following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_an_agent_of_another_version_is_told_as_that() -> None:
