@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ringcore import __version__
@@ -60,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MlxringError as error:
         from console.logs.text import safe_text  # it may tell what a host said
 
-        sys.stderr.write(f"mlxring: {safe_text(str(error))}\n")
+        _tell(safe_text(str(error)))
         return error.failure.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("mlxring: interrupted\n")
+        _tell("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone; a message has nowhere to go
@@ -71,8 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the edge of the process: a defect of ours
         from console.defect import told
 
-        sys.stderr.write(f"mlxring: {told(error)}\n")
+        _tell(told(error))
         return MlxringError.exit_code
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # nobody reads it; the exit code still says what happened
+        sys.stderr.write(f"mlxring: {text}\n")
 
 
 def _run(given: list[str]) -> int:

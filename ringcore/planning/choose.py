@@ -59,7 +59,7 @@ def _shortest(task: Task) -> Choice | None:
     """Whoever is left out leaves its part of a machine to the others, so they are asked again without it.
 
     Ranks on one machine are tried together, and the first of each alone; nothing between the two."""
-    tried = [choice for choice in (_settled(task), _first_of_each(task)) if choice is not None]
+    tried = [choice for choice in (_first_of_each(task), _settled(task)) if choice is not None]
     return max(tried, key=lambda choice: _alone(task, choice), default=None)
 
 

@@ -155,6 +155,15 @@ def test_a_reader_that_is_gone_ends_a_command_without_a_word() -> None:
     assert (ran.returncode, ran.stderr) == (130, "")
 
 
+def test_the_exit_code_is_told_where_nobody_reads_the_message(tmp_path: Path) -> None:
+    argv = f"(read line; {sys.executable} -m console plan none.toml; echo $? >code) 2>&1 >/dev/null <go | true"
+    os.mkfifo(tmp_path / "go")
+    with subprocess.Popen(["sh", "-c", argv], cwd=tmp_path) as ran:
+        (tmp_path / "go").write_text("now\n")
+        assert ran.wait(30) == 0
+    assert (tmp_path / "code").read_text() == "2\n"
+
+
 def test_what_a_terminal_cannot_show_ends_no_command(tmp_path: Path) -> None:
     ran = mlxring(
         "check", str(tmp_path / "größe.toml"), env=os.environ | {"PYTHONIOENCODING": "ascii:strict"}
