@@ -56,7 +56,7 @@ async def test_an_agent_starts_its_rank_with_it(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     supervisor = Supervisor(
         tmp_path, deployment(0, 1, 0), cast(Journal, Heard()),
-        lambda _said: None, lambda _failure: None, lambda: None, lambda: None,
+        lambda _said: None, lambda _failure: None, lambda _agents: None, lambda: None, lambda: None,
     )  # fmt: skip
     await supervisor.start(1)
     assert supervisor.child is not None

@@ -136,7 +136,7 @@ async def environment_of_a_rank(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     journal = cast(Journal, Heard())
     supervisor = Supervisor(
         folder, deployment("127.0.0.1", "127.0.0.1"), journal,
-        lambda _said: None, lambda _failure: None, lambda: None, lambda: None,
+        lambda _said: None, lambda _failure: None, lambda _agents: None, lambda: None, lambda: None,
     )  # fmt: skip
     await supervisor.start(1)
     assert supervisor.child is not None
