@@ -156,7 +156,9 @@ def test_a_reader_that_is_gone_ends_a_command_without_a_word() -> None:
 
 
 def test_the_exit_code_is_told_where_nobody_reads_the_message(tmp_path: Path) -> None:
-    argv = f"(read line; {sys.executable} -m console plan none.toml; echo $? >code) 2>&1 >/dev/null <go | true"
+    argv = (
+        f"(read line; {sys.executable} -m console plan none.toml; echo $? >code) 2>&1 >/dev/null <go | true"
+    )
     os.mkfifo(tmp_path / "go")
     with subprocess.Popen(["sh", "-c", argv], cwd=tmp_path) as ran:
         (tmp_path / "go").write_text("now\n")
