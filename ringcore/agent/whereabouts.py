@@ -57,12 +57,12 @@ class Whereabouts:
         there = self._files.get(name, {})
         for rank, shard in enumerate(self._shards):
             own = there.get(rank, [])
-            others = [(file, source) for source, files in there.items() if source != rank for file in files]
+            every = [(file, source) for source, files in there.items() for file in files]
             layer = shard.start
             while layer < shard.end:
                 reach = max((file.end for file in own if file.start <= layer < file.end), default=0)
                 if not reach:
-                    able = [each for each in others if each[0].start <= layer < each[0].end]
+                    able = [each for each in every if each[0].start <= layer < each[0].end]
                     if not able:
                         return None
                     # The furthest, or else the smallest; of a rank that many can ask, always the same.

@@ -217,6 +217,31 @@ async def test_a_host_that_goes_silent_in_the_middle_costs_the_time_out_and_no_m
         assert [len(world.left(rank)) for rank in range(3)] == [1 + (source == 0), 1 + (source == 1), 1]
 
 
+async def test_the_end_of_the_ring_in_the_middle_of_a_transfer_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agents(tmp_path, [2, 2, 2]) as world:
+        world.put(1, NAMES[0], 0, 6, 3 * PIECE_BYTES)
+        world.join()
+        await world.heard()
+        came, never = asyncio.Event(), asyncio.Event()
+        read = BlockStore.read
+
+        async def stalls(self: BlockStore, file: BlockFile) -> AsyncIterator[bytes]:
+            async for piece in read(self, file):
+                yield piece
+                came.set()
+                await never.wait()
+
+        monkeypatch.setattr(BlockStore, "read", stalls)
+        world.leader.bring(Bring(id=7, blocks=(NAMES[0],), seconds=60))
+        async with asyncio.timeout(20):
+            await came.wait()
+            await world.close()
+        assert world.told.get_nowait().count == 0
+        await until(lambda: [len(world.left(rank)) for rank in range(3)] == [0, 1, 0])
+
+
 async def test_a_full_disk_on_one_host_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

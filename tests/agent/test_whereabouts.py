@@ -52,6 +52,11 @@ def test_a_file_that_several_lack_goes_to_all_of_them_at_once() -> None:
     assert where.elsewhere() == {NAME: 120}
 
 
+def test_of_two_the_one_that_reaches_further_goes() -> None:
+    where = known((0, 3, 6), {0: [file(3, 6), file(0, 1), file(0, 3, 999), file(0, 2)]})
+    assert where.moves(NAME) == [Move(file(0, 3, 999), 0, (1,))]
+
+
 def test_of_two_that_reach_as_far_the_smaller_goes() -> None:
     where = known((0, 3, 6), {0: [file(3, 6), file(0, 3), file(0, 6)]})
     assert where.moves(NAME) == [Move(file(0, 3), 0, (1,))]

@@ -146,6 +146,7 @@ def test_all_is_forgotten_while_blocks_are_on_their_way() -> None:
     ring.engine.clear()
     ring.engine.brought(Brought(id=ring.asked[0].id, count=3, seconds=0.1))
     ring.run()
+    assert len(ring.asked) == 1 and Operation.FETCH not in ring.operations
     assert (ring.cached("a"), ring.answers("a")) == (0, before.answers("0"))
 
 

@@ -69,6 +69,13 @@ def test_numbers_in_another_order_are_other_weights(order: list[int]) -> None:
     assert (fingerprint([moved]) == fingerprint([array])) == bool(mx.array_equal(moved, array))
 
 
+def test_two_words_that_changed_places_between_samples_are_noticed() -> None:
+    array = mx.random.uniform(shape=(4096,), key=mx.random.key(2))
+    order = list(range(4096))
+    order[3], order[2001] = order[2001], order[3]
+    assert fingerprint([array[mx.array(order)]]) != fingerprint([array])
+
+
 def test_arrays_that_are_views_count_as_what_they_show() -> None:
     array = mx.random.normal((12, 20), key=mx.random.key(3))
     for view in (array.T, array[::2], array[:, 3:9]):
