@@ -60,8 +60,11 @@ def test_a_small_ring_answers_from_blocks_as_mlx_lm_does(
         assert ring.quit() == [0] * len(counts)
 
 
-def test_a_ring_that_was_killed_begins_from_its_files(tmp_path: Path) -> None:
-    model = build("llama", tmp_path / "model", layers=5)
+@pytest.mark.parametrize(
+    "name", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3_text", "qwen3_next"))]
+)
+def test_a_ring_that_was_killed_begins_from_its_files(name: str, tmp_path: Path) -> None:
+    model = build(name, tmp_path / "model", layers=5)
     prompt = [(37 * i + 11 + i * i) % VOCABULARY for i in range(2 * BLOCK_TOKENS + 9)]
     expected = greedy_by_mlx_lm(model, prompt, ANSWER)
     plan = measured([3, 2], "reverse", model, prefix_blocks=16, prefill_chunk=32, prefix_disk_blocks=16)
