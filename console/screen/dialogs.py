@@ -128,6 +128,7 @@ class Help(Reading):
             "  Logs: ‹ and › mark a line that goes on; left and right move along it.\n",
             "  Logs: time, rank, who (blank the rank, a agent, g gateway, c console), level, text.\n",
             "  Split: the boundary between ▸ and ▸ moves; + and - say what that does to tokens a second.\n",
+            "  Prompt: enter sends, ctrl+j begins a new line, up and down bring back earlier questions.\n",
             "  j and k move as down and up do in hosts and logs; g and G go to the ends of the logs.\n",
             "  Mouse: click a pane, tab, host or key; drag over log lines and press c to copy.\n",
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from textual.app import App
 from textual.geometry import Size
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from console.screen.bars import KeyBar, Tabs
 from console.screen.body import Body
@@ -52,7 +52,7 @@ class Place:
     def came(self, widget: Widget) -> None:
         """The focus came to ``widget``, with a click or by itself."""
         name = self._body.holding(widget)
-        self._keys.typing(WAYS_OUT.get(name or "", "") if isinstance(widget, Input) else "")
+        self._keys.typing(WAYS_OUT.get(name or "", "") if isinstance(widget, Input | TextArea) else "")
         if name is not None and self._body.chosen != name:
             self._body.chosen = name
             self.arrange()

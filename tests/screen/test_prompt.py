@@ -1,6 +1,7 @@
 """The conversation: asking, streaming, cancelling, failing, and what goes with the next question."""
 
 import pytest
+from textual.events import Paste
 from textual.widgets import Markdown
 
 from console.ports import ChatDelta, ChatMessage
@@ -139,14 +140,14 @@ async def test_a_second_question_waits_for_the_first_answer() -> None:
         await first_piece(it)
         await it.ask("two")
         assert "an answer is on its way" in it.said and len(it.cluster.conversations) == 1
-        assert it.prompt._input.value == "two"
+        assert it.prompt._input.text == "two"
 
 
 async def test_a_question_that_cannot_be_asked_says_why_and_is_not_lost() -> None:
     async with opened(fake.loading()) as it:
         await it.ask("why")
         assert "Not sent: the ring is loading: wait until it serves" in it.said
-        assert it.cluster.conversations == [] and it.prompt._input.value == "why"
+        assert it.cluster.conversations == [] and it.prompt._input.text == "why"
 
 
 async def test_an_empty_line_asks_nothing() -> None:
@@ -160,15 +161,15 @@ async def test_questions_come_back_on_up_and_the_draft_on_down() -> None:
         await answered(it, "one")
         await answered(it, "two")
         await it.press(*"dra", "up", "up", "up")
-        assert it.prompt._input.value == "one"
+        assert it.prompt._input.text == "one"
         await it.press("down", "down", "down")
-        assert it.prompt._input.value == "dra"
+        assert it.prompt._input.text == "dra"
 
 
 async def test_letters_in_the_prompt_are_text_and_no_keys() -> None:
     async with opened(fake.serving()) as it:
         await it.press("q", "x", "s", "1", "slash", "question_mark")
-        assert it.prompt._input.value == "qxs1/?" and len(it.app.screen_stack) == 1
+        assert it.prompt._input.text == "qxs1/?" and len(it.app.screen_stack) == 1
 
 
 async def test_a_new_conversation_forgets_the_old_one_even_while_it_is_answered() -> None:
@@ -213,3 +214,54 @@ async def test_why_nothing_can_be_asked_is_shown_over_an_old_conversation_too() 
         await it.until(lambda: "the ring does not serve" in it.seen())
         await it.settle()
         assert "see what failed under Hosts" in it.seen() and "Nothing can be asked now" in it.seen()
+
+
+async def paste(it: Open, text: str) -> None:
+    it.prompt.target.focus()
+    await it.pilot.pause()
+    it.app.post_message(Paste(text))
+    await it.pilot.pause()
+
+
+async def test_a_paste_of_several_lines_is_one_question_with_all_of_them() -> None:
+    code = "def f():\r\n    return 1\n\nwhat is wrong?"
+    async with opened(fake.serving()) as it:
+        await paste(it, code)
+        assert it.cluster.conversations == [], "nothing is sent before enter"
+        assert "return 1" in it.seen() and "what is wrong?" in it.seen()
+        await it.pilot.press("enter")
+        await it.until(lambda: bool(it.cluster.conversations))
+        assert it.cluster.conversations == [[ChatMessage("user", code.replace("\r\n", "\n"))]]
+        assert it.prompt._input.text == ""
+
+
+async def test_a_paste_moves_no_cursor_and_presses_no_key() -> None:
+    async with opened(fake.serving()) as it:
+        await paste(it, "a\x1b[2Jb\x07")
+        assert it.prompt._input.text == "a␛[2Jb␇"
+        await it.press("escape", "1")
+        it.app.post_message(Paste("qxs"))
+        await it.settle()
+        assert it.pane == "hosts" and it.cluster.asked == ["follow"] and len(it.app.screen_stack) == 1
+
+
+async def test_a_long_paste_leaves_room_for_the_conversation() -> None:
+    async with opened(fake.serving(), size=SMALL) as it:
+        await answered(it)
+        await paste(it, "\n".join(f"line {n}" for n in range(50)))
+        assert it.prompt._input.size.height == 6 and "line 49" in it.seen()
+        assert it.prompt._talk.size.height > 6
+
+
+async def test_a_question_of_two_lines_is_typed_and_read_line_by_line() -> None:
+    async with opened(fake.serving()) as it:
+        await it.ask("one")
+        await it.until(lambda: not it.prompt.answering)
+        await it.press("a", "ctrl+j", "b")
+        assert it.prompt._input.text == "a\nb"
+        await it.press("up")
+        assert it.prompt._input.text == "a\nb", "up moves to the line above first"
+        await it.press("up")
+        assert it.prompt._input.text == "one"
+        await it.press("down")
+        assert it.prompt._input.text == "a\nb"

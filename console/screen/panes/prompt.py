@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Input, Markdown, Static
+from textual.widgets import Markdown, Static
 from textual.worker import Worker, WorkerCancelled
 
 from console.logs.text import safe_piece, safe_text
@@ -104,8 +104,8 @@ class PromptPane(Pane):
             await copy(self.app, answer)
         self.notify("Copied the answer" if answer else "No answer to copy yet", markup=False, timeout=2)
 
-    @on(Input.Submitted)
-    def _asked(self, event: Input.Submitted) -> None:
+    @on(PromptInput.Submitted)
+    def _asked(self, event: PromptInput.Submitted) -> None:
         event.stop()
         text = event.value.strip()
         if not text:

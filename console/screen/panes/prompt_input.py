@@ -1,43 +1,84 @@
-"""The line in which a question is typed, with the questions before it on up and down."""
+"""Where a question is typed: enter sends it, up and down bring back earlier ones, a paste keeps its lines."""
 
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
+from textual.events import Paste
+from textual.message import Message
+from textual.widgets import TextArea
+
+from console.logs.text import safe_piece
 
 
-class PromptInput(Input):
+class PromptInput(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", show=False),
+        # Which of the three reaches us is the terminal's choice; ctrl+j always does.
+        Binding("ctrl+j,shift+enter,alt+enter", "new_line", show=False),
         Binding("up", "older", show=False),
         Binding("down", "newer", show=False),
+        Binding("ctrl+y", "app.act('copy_answer')", show=False),  # a text area would take back an undo
     ]
 
+    class Submitted(Message):
+        """Enter was pressed."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
     def __init__(self) -> None:
-        super().__init__(compact=True)
+        super().__init__(compact=True, highlight_cursor_line=False)
         self.cursor_blink = False  # a blinking cursor is a timer that never ends
         self._history: list[str] = []
         self._at = 0  # len(history): what is being typed
         self._draft = ""
 
     def remember(self, text: str) -> None:
-        """``text`` was sent: it can be called back, and the line is empty."""
+        """``text`` was sent: it can be called back, and nothing is typed."""
         if not self._history or self._history[-1] != text:
             self._history.append(text)
         self._at = len(self._history)
         self._draft = ""
-        self.value = ""
+        self.text = ""
+
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        return key != "enter" and super().check_consume_key(key, character)
+
+    async def _on_paste(self, event: Paste) -> None:
+        """As it was copied, but for what would move the terminal's cursor."""
+        event.prevent_default()
+        event.stop()
+        self.insert(safe_piece(event.text.replace("\r\n", "\n").replace("\r", "\n")))
+
+    def action_send(self) -> None:
+        self.post_message(self.Submitted(self.text))
+
+    def action_new_line(self) -> None:
+        self.insert("\n")
 
     def action_older(self) -> None:
-        self._go(self._at - 1)
+        if self._row > 0:
+            self.action_cursor_up()
+        else:
+            self._go(self._at - 1)
 
     def action_newer(self) -> None:
-        self._go(self._at + 1)
+        if self._row < self.wrapped_document.height - 1:
+            self.action_cursor_down()
+        else:
+            self._go(self._at + 1)
+
+    @property
+    def _row(self) -> int:
+        """Of the cursor on the screen, 0 first."""
+        return self.wrapped_document.location_to_offset(self.cursor_location).y
 
     def _go(self, to: int) -> None:
         if not 0 <= to <= len(self._history):
             return
         if self._at == len(self._history):
-            self._draft = self.value
+            self._draft = self.text
         self._at = to
-        self.value = self._draft if to == len(self._history) else self._history[to]
-        self.cursor_position = len(self.value)
+        self.text = self._draft if to == len(self._history) else self._history[to]
+        self.move_cursor(self.document.end)
