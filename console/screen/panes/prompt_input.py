@@ -12,7 +12,7 @@ from console.logs.text import safe_piece
 
 class PromptInput(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", show=False),
+        Binding("enter", "send", show=False, priority=True),  # before a text area takes it as a new line
         # Which of the three reaches us is the terminal's choice; ctrl+j always does.
         Binding("ctrl+j,shift+enter,alt+enter", "new_line", show=False),
         Binding("up", "older", show=False),
@@ -41,9 +41,6 @@ class PromptInput(TextArea):
         self._at = len(self._history)
         self._draft = ""
         self.text = ""
-
-    def check_consume_key(self, key: str, character: str | None = None) -> bool:
-        return key != "enter" and super().check_consume_key(key, character)
 
     async def _on_paste(self, event: Paste) -> None:
         """As it was copied, but for what would move the terminal's cursor."""
