@@ -7,19 +7,22 @@ from typing import Any
 from msgspec import Struct
 
 from ringcore.spec.errors import ProfileError
-from ringcore.spec.profile import Profile
+from ringcore.spec.profile import CacheOptions, Profile
 from ringcore.spec.profile_file import profile_from, to_toml_data
+from ringcore.spec.profile_schema import keys_of
 
 SOURCE = "--what-if"
 HELP = (
     "plan as if the profile said so: keys of [ring] (context=16384, sequences=8, objective=latency, "
-    "layers=40+20+20), model=PATH, without=HOST, HOST.memory=12GiB; with commas between them"
+    "layers=40+20+20) and [cache] (kv_bits=8), model=PATH, without=HOST, HOST.memory=12GiB; with commas "
+    "between them"
 )
+_OF_CACHE = keys_of(CacheOptions)
 _WORDS: dict[str, Any] = {"true": True, "false": False}
 
 
 class Change(Struct, frozen=True):
-    """``key`` is ``without``, ``model``, a key of ``[ring]``, or ``HOST.key`` of a host."""
+    """``key`` is ``without``, ``model``, a key of ``[ring]`` or ``[cache]``, or ``HOST.key`` of a host."""
 
     key: str
     value: str
@@ -51,7 +54,7 @@ def changed(profile: Profile, wanted: Sequence[Change]) -> Profile:
         elif key == "model":
             data["model"] = change.value
         else:
-            data.setdefault("ring", {})[key] = _value(key, change.value)
+            data.setdefault("cache" if key in _OF_CACHE else "ring", {})[key] = _value(key, change.value)
     return profile_from(data, SOURCE)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from ringcore.cache import sequence
+from ringcore.cache import kinds, sequence
 from ringcore.cache.sequence import SequenceCache
 
 Slots = tuple[int, ...]
@@ -87,7 +87,7 @@ class Batches:
 
 def can_merge(prototype: Sequence[Any]) -> bool:
     """Every layer's kind of cache can hold several sequences and give one back."""
-    return all(
+    return all(hasattr(leaf, "merge") for leaf in kinds.leaves(prototype)) and all(
         hasattr(entry, "merge") and hasattr(type(entry).merge([entry]), "extract") for entry in prototype
     )
 

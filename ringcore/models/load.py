@@ -18,11 +18,13 @@ from ringcore.models import folder, registry, structure
 from ringcore.models.caches import Caches
 from ringcore.models.cut import CutStage
 from ringcore.models.folder import Tensors
+from ringcore.models.kv_bits import in_bits
 from ringcore.models.names import Names
 from ringcore.models.passage import Passage
 from ringcore.models.quantize import quantize_like
 from ringcore.models.registry import Adapter
 from ringcore.models.stage import ModelStage
+from ringcore.planning import architectures, kv
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
 from ringcore.spec.units import format_bytes
@@ -34,15 +36,23 @@ _DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16
 
 
 def load_stage(
-    model_path: Path, shard: Shard, *, dtype: str, on_progress: Progress, allow_unverified: bool = False
+    model_path: Path,
+    shard: Shard,
+    *,
+    dtype: str,
+    on_progress: Progress,
+    allow_unverified: bool = False,
+    kv_bits: int = 0,
 ) -> ModelStage:
     """Layers ``shard`` of the model in ``model_path``, in memory when this returns.
 
     ``dtype``: ``float32``, ``float16`` or ``bfloat16`` casts every floating tensor (scales and biases of
     quantised ones too, packed weights never); ``auto`` keeps what the files hold. ``on_progress`` gets
-    the share of bytes that is in memory, 0..1, and a short text.
+    the share of bytes that is in memory, 0..1, and a short text. ``kv_bits``: of keys and values in the
+    caches of layers that keep all tokens; 0: as they are computed.
     Raises `PlanError` when the folder, its config or a tensor is missing, unreadable or unexpected, or
-    the architecture cannot be cut, or nobody verified it and ``allow_unverified`` is False.
+    the architecture cannot be cut, or nobody verified it and ``allow_unverified`` is False, or its caches
+    cannot be kept in ``kv_bits``.
     """
     if dtype not in ("auto", *_DTYPES):
         raise PlanError(f"no rank computes in {dtype!r}", f"write auto, {', '.join(_DTYPES)} in the profile")
@@ -57,7 +67,11 @@ def load_stage(
         )
     layers: list[nn.Module] = structure.module_at(model, parts.layers)
     whole: list[Any] = make_prompt_cache(model)
-    caches = Caches(whole, adapter.owners(layers), shard, needs_position=adapter.needs_position)
+    owners = adapter.owners(layers)
+    if kv_bits:
+        name = architectures.module_of(config)
+        whole = in_bits(whole, owners, kv.caches(name, config), name, kv_bits)
+    caches = Caches(whole, owners, shard, needs_position=adapter.needs_position)
     source = folder.pick(model_path, Names(parts, shard, adapter.tied_by_file).wanted)
     weights = _sanitize(model, Names(parts, shard, adapter.tied_by_file), source, adapter)
     parts = structure.find(model)  # once more: `sanitize` may have taken the head away

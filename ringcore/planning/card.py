@@ -25,8 +25,8 @@ from ringcore.planning.config import (
     layer_count,
     text_part,
 )
+from ringcore.planning.kept import ITEM_BYTES
 from ringcore.planning.kv import caches
-from ringcore.planning.needs import ITEM_BYTES
 from ringcore.planning.parts import is_expert, part_of
 from ringcore.planning.tied import has_tied_head
 from ringcore.spec.card import LayerCard, ModelCard
@@ -88,6 +88,7 @@ def make_card(
                 state_bytes_per_sequence=cache.fixed * _STATE_BYTES,
                 read_bytes_per_token=round(reads),
                 kv_window=cache.window,
+                kv_head=cache.head,
                 four_bit_bytes=lighter,
             )
             for size, reads, lighter, cache in zip(layers, read, four_bit, kept, strict=True)

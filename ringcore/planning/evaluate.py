@@ -55,7 +55,13 @@ def evaluate(plan: Plan, layers: Sequence[int]) -> Evaluation:
 def needs_of(plan: Plan) -> Needs:
     """The needs that the plan was made with. It must have a card."""
     assert plan.card is not None
-    return Needs(plan.card, context=plan.context, sequences=plan.sequences, prefill_chunk=plan.prefill_chunk)
+    return Needs(
+        plan.card,
+        context=plan.context,
+        sequences=plan.sequences,
+        prefill_chunk=plan.prefill_chunk,
+        kv_bits=plan.kv_bits,
+    )
 
 
 def runs_of(layers: Sequence[int], order: str) -> list[tuple[int, int]]:

@@ -65,6 +65,7 @@ def _seats(task: Task, choice: Choice) -> Iterator[str]:
 
 def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
     ring = task.ring
+    bits = f", {task.needs.kv_bits} bits" if task.needs.kv_bits else ""
     for stage in stages:
         room = task.rooms[stage.rank]
         shard = stage.shard
@@ -76,7 +77,7 @@ def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
         kept = f"prefix cache {prefix}, " if stage.prefix_bytes else ""
         yield (
             f"rank {stage.rank} ({stage.host}): {run}; weights {weights}, "
-            f"KV cache {kv} ({ring.sequences} x {ring.context} tokens), {kept}workspace {workspace}."
+            f"KV cache {kv} ({ring.sequences} x {ring.context} tokens{bits}), {kept}workspace {workspace}."
         )
         part = 100 * stage.need_bytes / room.ceiling_bytes
         yield (

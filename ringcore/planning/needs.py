@@ -8,10 +8,10 @@ from itertools import accumulate
 
 from ringcore.planning.architectures import SAME_AS
 from ringcore.planning.config import words
-from ringcore.planning.kv import CACHE_STEP
+from ringcore.planning.kept import CACHE_STEP, ITEM_BYTES
+from ringcore.planning.kv_bits import in_bits
 from ringcore.spec.card import LayerCard, ModelCard
 
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Measured with mx.get_peak_memory over prefill chunks of the demo model: arrays of a token's hidden
 # size, and of its MLP's inner width, that are alive at once.
 _HIDDEN_ARRAYS = 12
@@ -47,11 +47,16 @@ def windowed_tokens(window: int, context: int, prefill_chunk: int) -> int:
 class Needs:
     """The needs of layers ``start`` to ``end`` (half-open) for one context and number of sequences.
 
-    Each grows when a range grows: what holds more layers never needs less.
+    Each grows when a range grows: what holds more layers never needs less. ``kv_bits``: in how many bits
+    caches are kept that can be, 0 as they are computed; ``card`` has them so, ``given`` as it was given.
     """
 
-    def __init__(self, card: ModelCard, *, context: int, sequences: int, prefill_chunk: int) -> None:
-        self.card = card
+    def __init__(
+        self, given: ModelCard, *, context: int, sequences: int, prefill_chunk: int, kv_bits: int = 0
+    ) -> None:
+        self.given = given
+        self.card = card = in_bits(given, kv_bits)
+        self.kv_bits = kv_bits
         self.context = context
         self.sequences = sequences
         self.prefill_chunk = prefill_chunk
@@ -62,6 +67,24 @@ class Needs:
         # A cache that grows is copied: one layer is there twice, of all sequences where they decode together.
         self._workspace = self._step_bytes() + sequences * max(caches)
         self._logits = _LOGITS_ARRAYS * 4 * sequences * card.vocab_size
+
+    def changed(
+        self,
+        *,
+        given: ModelCard | None = None,
+        context: int | None = None,
+        sequences: int | None = None,
+        prefill_chunk: int | None = None,
+        kv_bits: int | None = None,
+    ) -> "Needs":
+        """The same but for what is named."""
+        return Needs(
+            self.given if given is None else given,
+            context=self.context if context is None else context,
+            sequences=self.sequences if sequences is None else sequences,
+            prefill_chunk=self.prefill_chunk if prefill_chunk is None else prefill_chunk,
+            kv_bits=self.kv_bits if kv_bits is None else kv_bits,
+        )
 
     def weights(self, start: int, end: int) -> int:
         """What the rank holds after load: layers, embedding with layer 0, norm and head with the last."""

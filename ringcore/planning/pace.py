@@ -78,8 +78,8 @@ def on_processors(card: ModelCard) -> bool:
 
 def rows_together(needs: Needs, stages: int) -> int:
     """Sequences that share a step when as many groups run as there are stages; one where a step of two takes
-    as long as two steps (`ringcore.rank.batching`)."""
-    if on_processors(needs.card):
+    as long as two steps, or caches cannot be joined (`ringcore.rank.batching`)."""
+    if needs.kv_bits or on_processors(needs.card):
         return 1
     return -(-needs.sequences // min(needs.sequences, stages))
 

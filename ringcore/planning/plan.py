@@ -15,6 +15,7 @@ from ringcore.planning.chunk import chunks
 from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.explain import explanation
 from ringcore.planning.ground import Ground
+from ringcore.planning.kv_bits import check
 from ringcore.planning.needs import Needs
 from ringcore.planning.prefix import block_tokens, budget, disk_blocks
 from ringcore.planning.refuse import does_not_fit
@@ -49,7 +50,7 @@ def make_plan(
     _refuse_contradictions(card, profile)
     ring = profile.ring
     ground = Ground(profile, facts, environment)
-    task, choice = _best(ground, card, ring, among or range(len(facts)))
+    task, choice = _best(ground, card, profile, among or range(len(facts)))
     needs = task.needs
     found = _on_cards(evaluation(task, choice), ground, task, choice)
     of_block = block_tokens(card, profile.cache.block_tokens)
@@ -71,11 +72,12 @@ def make_plan(
         sequences=ring.sequences,
         prefill_chunk=needs.prefill_chunk,
         step_tokens=ring.step_tokens,
+        kv_bits=needs.kv_bits,
         stages=found.stages,
         prefix_blocks=kept.blocks,
         prefix_memory_bytes=profile.cache.memory_bytes,
         block_tokens=of_block,
-        prefix_disk_blocks=disk_blocks(card, profile.cache.disk_bytes, of_block) if kept.blocks else 0,
+        prefix_disk_blocks=disk_blocks(needs.card, profile.cache.disk_bytes, of_block) if kept.blocks else 0,
         prefix_ttl_hours=profile.cache.ttl,
         explanation=explanation(task, choice, found, why, notes),
         tokens_per_second=found.rates.alone,
@@ -87,12 +89,15 @@ def make_plan(
     return plan
 
 
-def _best(ground: Ground, card: ModelCard, ring: RingOptions, places: Sequence[int]) -> tuple[Task, Choice]:
+def _best(ground: Ground, card: ModelCard, profile: Profile, places: Sequence[int]) -> tuple[Task, Choice]:
     """The task of the hosts at these places with the longest chunk of those that fit, and its best choice.
     Raises `PlanError` when nothing fits."""
+    ring, bits = profile.ring, profile.cache.bits
 
     def task_of(chunk: int) -> Task:
-        needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk)
+        needs = Needs(
+            card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk, kv_bits=bits
+        )
         return Task.on(ground, needs, ring, places)
 
     def sizes_of(ranks: Sequence[int]) -> tuple[int, ...]:
@@ -131,6 +136,7 @@ def _refuse_contradictions(card: ModelCard, profile: Profile) -> None:
             f"ring.context is {ring.context} tokens, {card.name} was made for {card.max_context} at most",
             f"write context = {card.max_context} or less under [ring]",
         )
+    check(card, profile.cache.bits)
     if count > total:
         raise PlanError(
             f"{count} hosts for {total} layers: {card.name} cannot give each rank a layer",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
-from ringcore.planning.kv import CACHE_STEP
+from ringcore.planning.kept import CACHE_STEP
 from ringcore.planning.needs import Needs
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.plan import Stage

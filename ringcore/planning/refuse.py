@@ -7,8 +7,8 @@ from ringcore.planning.bits import at_four_bits
 from ringcore.planning.capacity import Room, ceiling_for
 from ringcore.planning.choose import fits
 from ringcore.planning.explain import ceiling
-from ringcore.planning.kv import CACHE_STEP
-from ringcore.planning.needs import Needs
+from ringcore.planning.kept import CACHE_STEP
+from ringcore.planning.kv_bits import why_not
 from ringcore.planning.split import Cut, Runs, least_missing
 from ringcore.planning.task import Task
 from ringcore.spec.errors import PlanError
@@ -18,6 +18,7 @@ from ringcore.spec.units import GIB, MIB, format_bytes
 _MOST_HOSTS = 8
 _LEAST_CONTEXT = 16
 _MOST_REMEDIES = 3
+_KV_BITS = (8, 4)
 _MACS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # GB, as they are sold
 _REMEDY = "take a smaller model, or one with fewer bits for each weight"
 
@@ -66,6 +67,7 @@ def _remedies(task: Task, runs: Runs) -> Iterator[str]:
         else:
             yield 'write objective = "memory" under [ring]: a split that fits exists'
     yield from _other_hosts(task)
+    yield from _kept_in_bits(task)
     context = _context(task, ring.sequences)
     if context:
         yield f"write {_context_keys(ring, context)} under [ring]"
@@ -98,6 +100,17 @@ def _other_hosts(task: Task) -> Iterator[str]:
             return
 
 
+def _kept_in_bits(task: Task) -> Iterator[str]:
+    """The most bits for keys and values with which it fits, fewer than there are."""
+    needs = task.needs
+    if why_not(needs.given):
+        return
+    for bits in _KV_BITS:
+        if bits < (needs.kv_bits or 16) and fits(task.under(needs.changed(kv_bits=bits))):
+            yield f"write kv_bits = {bits} under [cache]: keys and values of {bits} bits each"
+            return
+
+
 def _context(task: Task, sequences: int) -> int:
     """The largest context that fits, in whole steps of the cache; 0 when none does."""
     found = _largest(_LEAST_CONTEXT, task.ring.context - 1, lambda size: _fits(task, size, sequences))
@@ -111,8 +124,7 @@ def _context_keys(ring: RingOptions, context: int) -> str:
 
 def _fits(task: Task, context: int, sequences: int) -> bool:
     chunk = min(task.needs.prefill_chunk, context)
-    needs = Needs(task.needs.card, context=context, sequences=sequences, prefill_chunk=chunk)
-    return fits(task.under(needs))
+    return fits(task.under(task.needs.changed(context=context, sequences=sequences, prefill_chunk=chunk)))
 
 
 def _higher_ceilings(task: Task, runs: Runs) -> Iterator[str]:
@@ -127,12 +139,10 @@ def _higher_ceilings(task: Task, runs: Runs) -> Iterator[str]:
 def _fewer_bits(task: Task) -> Iterator[str]:
     """The same model at 4 bits a weight, where this one has more."""
     needs = task.needs
-    lighter = at_four_bits(needs.card)
+    lighter = at_four_bits(needs.given)
     if lighter is None:
         return
-    smaller = Needs(
-        lighter, context=needs.context, sequences=needs.sequences, prefill_chunk=needs.prefill_chunk
-    )
+    smaller = needs.changed(given=lighter)
     if fits(task.under(smaller)):
         size, now = smaller.weights(0, needs.total), needs.weights(0, needs.total)
         yield (

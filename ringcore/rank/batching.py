@@ -6,14 +6,17 @@ from pathlib import Path
 import mlx.core as mx
 
 from ringcore.rank.header import max_rows
+from ringcore.spec.plan import Plan
 
 
-def rows_per_step(model_path: Path, sequences: int) -> int:
+def rows_per_step(model_path: Path, plan: Plan) -> int:
     """MLX multiplies quantised weights on a CPU row by row: there a batch gains nothing, and single rows keep
-    more stages at work."""
+    more stages at work. The same where caches are kept in few bits: mlx-lm cannot join those."""
+    if plan.kv_bits:
+        return 1
     if mx.default_device().type == mx.DeviceType.cpu and _quantized(model_path):
         return 1
-    return max_rows(sequences)
+    return max_rows(plan.sequences)
 
 
 def _quantized(model_path: Path) -> bool:

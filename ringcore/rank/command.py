@@ -88,6 +88,7 @@ def load_from_files(deployment: Deployment, progress: Callable[[float, str], Non
         dtype=deployment.plan.dtype,
         on_progress=progress,
         allow_unverified=deployment.allow_unverified,
+        kv_bits=deployment.plan.kv_bits,
     )
     check_resident(stage, planned.weight_bytes, mx.get_active_memory() - before)
     return stage
@@ -258,7 +259,7 @@ def _lead(
             least_chunk=LEAST_CHUNK_ON_GPU if _on_gpu() else LEAST_CHUNK,
             lookahead=1 if link else 2,
             step_tokens=plan.step_tokens,
-            rows=rows_per_step(Path(deployment.model_path), plan.sequences),
+            rows=rows_per_step(Path(deployment.model_path), plan),
         ),
         in_flight=max_in_flight(stages),
         prefix=Keeping(

@@ -17,6 +17,7 @@ from ringcore.cache.disk import Disk
 from ringcore.engine import prefix_steps
 from ringcore.engine.step import Operation, Step
 from ringcore.models.stage import ModelStage
+from ringcore.planning.kv_bits import in_bits
 from ringcore.planning.prefix import block_bytes
 from ringcore.spec.control import Fingerprints
 from ringcore.spec.errors import RingError
@@ -48,9 +49,10 @@ def perform(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) 
 def reliever(plan: Plan, forget: Callable[[int], int]) -> Callable[[int, int], int]:
     """``relieve(rank, size)``: have blocks go that take ``size`` bytes on ``rank``, and say how many bytes
     that frees there. ``forget`` is told a number of blocks, and says how many will go."""
+    card = in_bits(plan.card, plan.kv_bits) if plan.card else None
     sizes = [
-        block_bytes(plan.card, stage.shard.start, stage.shard.end, plan.block_tokens)
-        if plan.card and plan.prefix_blocks
+        block_bytes(card, stage.shard.start, stage.shard.end, plan.block_tokens)
+        if card and plan.prefix_blocks
         else 0
         for stage in plan.stages
     ]

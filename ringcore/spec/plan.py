@@ -49,11 +49,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     chunk at most so many while answers run, 0 where their pace decides. ``prefix_blocks``: blocks of
     ``block_tokens`` of earlier sequences that every rank has room for, under the profile's
     ``prefix_memory_bytes``; ``prefix_disk_blocks`` may lie in files, unused for ``prefix_ttl_hours`` at most
-    (0: for ever).
+    (0: for ever). ``kv_bits``: in how many bits caches are kept of layers that keep all tokens; 0: as they
+    are computed.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
-    ``card`` is what the plan was made from: boundaries can be moved without the hosts.
+    ``card`` is what the plan was made from, whatever the ``kv_bits``: boundaries can be moved without the
+    hosts.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     prefix_ttl_hours: int = 0
     explanation: tuple[str, ...] = ()
     step_tokens: int = 0
+    kv_bits: int = 0
     tokens_per_second: float = 0.0
     tokens_per_second_together: float = 0.0
     card: ModelCard | None = None

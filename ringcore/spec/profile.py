@@ -90,8 +90,11 @@ LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS = 16, 4096
 
 
 class CacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[cache]``: what is kept of sequences that are over, so that a beginning seen before is not computed
-    again. ``memory_bytes`` (``memory`` in the file) counts all ranks together; 0 for nothing, None for a part
+    """``[cache]``: the caches of sequences. ``kv_bits``: of how many bits keys and values are, 16 for as they
+    are computed.
+
+    What is kept of sequences that are over, so that a beginning seen before is not computed again:
+    ``memory_bytes`` (``memory`` in the file) counts all ranks together; 0 for nothing, None for a part
     of what the plan leaves free. ``disk_bytes`` (``disk``) counts all hosts together, 0 for no files; what
     nobody used for ``ttl`` hours is removed from there (0: never). It is kept in blocks of ``block_tokens``;
     0 for as many as suit the model's caches."""
@@ -100,6 +103,12 @@ class CacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     disk_bytes: int = 0
     ttl: Annotated[int, Meta(ge=0, le=87_600)] = 168
     block_tokens: Annotated[int, Meta(ge=0, le=MOST_BLOCK_TOKENS)] = 0
+    kv_bits: Literal[4, 8, 16] = 16
+
+    @property
+    def bits(self) -> int:
+        """As a plan has them: 0 for as they are computed."""
+        return 0 if self.kv_bits == 16 else self.kv_bits
 
 
 class HostOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

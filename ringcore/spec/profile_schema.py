@@ -116,7 +116,7 @@ def _matches(kind: Any, value: Any) -> bool:
         fits = isinstance(value, int) and not isinstance(value, bool)
         return fits and (kind.ge is None or value >= kind.ge) and (kind.le is None or value <= kind.le)
     if isinstance(kind, inspect.LiteralType):
-        return isinstance(value, str) and value in kind.values
+        return any(type(value) is type(each) and value == each for each in kind.values)
     if isinstance(kind, inspect.BoolType):
         return isinstance(value, bool)
     if isinstance(kind, inspect.StrType):
@@ -158,7 +158,7 @@ def _expected(kind: Any) -> str:
     if isinstance(kind, inspect.IntType):
         return f"a whole number from {kind.ge} to {kind.le}"
     if isinstance(kind, inspect.LiteralType):
-        return "one of " + ", ".join(f'"{value}"' for value in kind.values)
+        return "one of " + ", ".join(_written(value) for value in kind.values)
     if isinstance(kind, inspect.BoolType):
         return "true or false"
     if isinstance(kind, inspect.VarTupleType):
@@ -176,7 +176,7 @@ def _correction(kind: Any, value: Any) -> str:
     if isinstance(kind, inspect.LiteralType):
         options = [str(option) for option in kind.values]
         near = difflib.get_close_matches(str(value).lower(), options, n=1)
-        return f'write "{near[0]}"' if near else "write one of these"
+        return f"write {_written(kind.values[options.index(near[0])])}" if near else "write one of these"
     if isinstance(kind, inspect.IntType):
         if isinstance(value, str) and value.strip().lstrip("-").isdigit():
             return f"write it without quotes: {value.strip()}"
@@ -200,6 +200,10 @@ def _correction(kind: Any, value: Any) -> str:
     fixed = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-._")[:40].strip("-._")
     named = isinstance(kind, inspect.StrType) and kind.pattern is not None
     return f'write "{fixed or "mini1"}"' if named else "remove the control characters"
+
+
+def _written(value: str | int) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _bare(kind: Any) -> Any:

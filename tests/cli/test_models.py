@@ -6,6 +6,7 @@ import pytest
 
 from console.cli import main
 from ringcore.planning.architectures import REFUSED, UNKNOWN, VERIFIED
+from ringcore.planning.kv_bits import WITHOUT
 
 
 def test_every_architecture_is_listed_with_its_status_and_reason(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +36,14 @@ def test_an_unknown_status_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
         main(["models", "--only", "perhaps"])
     assert caught.value.code == 2
     assert "verified" in capsys.readouterr().err
+
+
+def test_it_says_which_architectures_keep_no_caches_in_few_bits_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["models"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert lines["deepseek_v3"].endswith(f"no kv_bits: {WITHOUT['deepseek_v3']}")
+    assert "kv_bits" not in lines["llama"]
+    main(["models", "--json"])
+    assert json.loads(capsys.readouterr().out)["without_kv_bits"] == WITHOUT

@@ -59,3 +59,9 @@ def test_values_are_checked_as_those_of_a_file() -> None:
     assert "ring.layers" in refused("layers=5+5")
     assert "hosts" in refused("without=h0,without=h1,without=h2")
     assert "ring.context" in refused(f"context={'9' * 5000}")
+
+
+def test_keys_of_the_caches_are_changed_too() -> None:
+    after = what_if("kv_bits=8,context=16384,memory=0MiB")
+    assert (after.cache.kv_bits, after.cache.memory_bytes, after.ring.context) == (8, 0, 16384)
+    assert "cache.kv_bits" in refused("kv_bits=5")

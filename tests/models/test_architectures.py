@@ -14,7 +14,7 @@ from ringcore.cache.batches import Batches, can_merge
 from ringcore.models import registry
 from ringcore.models.stage import ModelStage, SequenceCache
 from ringcore.planning import architectures
-from ringcore.planning.kv import CACHE_STEP
+from ringcore.planning.kept import CACHE_STEP
 from ringcore.planning.needs import Needs
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError

@@ -8,6 +8,7 @@ import pytest
 from ringcore.checkpoint.survey import Tensor
 from ringcore.planning.architectures import module_of
 from ringcore.planning.card import make_card
+from ringcore.planning.kept import Kept
 from ringcore.planning.kv import caches
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
@@ -174,7 +175,7 @@ def test_the_revision_tells_models_apart_and_not_dtypes() -> None:
 )
 def test_a_cache_holds_what_the_architecture_keeps_of_a_token(config: dict[str, Any], numbers: int) -> None:
     (kept,) = caches(module_of(config), {**config, "num_hidden_layers": 1})
-    assert kept == (numbers, 0, 0)
+    assert (kept.per_token, kept.window, kept.fixed) == (numbers, 0, 0)
 
 
 def test_a_layer_that_sees_a_window_keeps_no_more_and_one_with_a_state_keeps_that() -> None:
@@ -184,7 +185,7 @@ def test_a_layer_that_sees_a_window_keeps_no_more_and_one_with_a_state_keeps_tha
     card = make([*layers(), *outer()], "float32", layer_types=kinds, sliding_window=6)
     assert [layer.kv_window for layer in card.layers] == [6, 0]
     mamba = {"intermediate_size": 16, "state_size": 4, "conv_kernel": 3, "num_hidden_layers": 2}
-    assert caches("mamba", mamba) == ((0, 0, 16 * (3 - 1 + 4)),) * 2
+    assert caches("mamba", mamba) == (Kept(fixed=16 * (3 - 1 + 4)),) * 2
 
 
 def test_a_text_model_inside_another_is_read_from_its_own_part_of_the_config() -> None:

@@ -49,6 +49,19 @@ def problems(text: str) -> dict[str, tuple[str, str]]:
 
 # text, path of the key, part of what was expected, part of the remedy
 WRONG = {
+    "bits that no cache has": (
+        f"{HEAD}[cache]\nkv_bits = 6\n{HOST}",
+        "cache.kv_bits",
+        "one of 4, 8, 16",
+        "write one of these",
+    ),
+    "bits in quotes": (
+        f'{HEAD}[cache]\nkv_bits = "8"\n{HOST}',
+        "cache.kv_bits",
+        "one of 4, 8, 16",
+        "write 8",
+    ),
+    "bits that are true": (f"{HEAD}[cache]\nkv_bits = true\n{HOST}", "cache.kv_bits", "one of 4", "these"),
     "no name": ('model = "/m"\n' + HOST, "name", "a name of letters", "add the key 'name'"),
     "no model": ('name = "t"\n' + HOST, "model", "text in quotes", "add the key 'model'"),
     "no hosts": (HEAD, "hosts", "1 to 8 tables [[hosts]]", "add the key 'hosts'"),
@@ -379,3 +392,10 @@ def test_what_no_reader_of_toml_takes_is_refused_as_such(tmp_path: Path, text: s
     path = tmp_path / "ring.toml"
     path.write_text(text)
     assert "not valid TOML" in refused(path)
+
+
+def test_bits_of_caches_are_those_of_the_file_and_none_for_a_plan_when_they_are_as_computed() -> None:
+    text = HEAD + "[cache]\nkv_bits = {}\n" + HOST
+    found = {bits: read(text.format(bits)) for bits in (4, 8, 16)}
+    assert {bits: profile.cache.bits for bits, profile in found.items()} == {4: 4, 8: 8, 16: 0}
+    assert to_toml_data(found[8])["cache"] == {"kv_bits": 8} and "cache" not in to_toml_data(found[16])

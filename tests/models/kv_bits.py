@@ -1,0 +1,86 @@
+"""Small models whose heads can be kept in few bits, and what mlx-lm answers alone with such caches."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import CacheList, KVCache, QuantizedKVCache, make_prompt_cache
+from mlx_lm.utils import load_model
+
+from tests.models.configs import ALL
+from tests.models.running import ANSWER, CHUNKS, PROMPT
+from tests.models.small import build
+
+_DOUBLED = {
+    "hidden_size", "n_embd", "d_model", "model_dim", "block_dim", "kv_channels", "hidden_size_per_head"
+}  # fmt: skip
+_HEADS = {"head_dim", "v_head_dim", "swa_v_head_dim"}
+_PER_PAIR = {"long_factor", "short_factor"}
+
+
+def wide(config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with twice the width where heads are of 16 numbers."""
+    made: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            made[key] = wide(value)
+        elif key in _DOUBLED or key in _PER_PAIR or (key in _HEADS and value == 16):
+            made[key] = 2 * value
+        else:
+            made[key] = value
+    return made
+
+
+def build_wide(name: str, folder: Path, **changes: Any) -> Path:
+    """As `build`, with heads of 32 numbers or a multiple."""
+    return build(name, folder, **wide(ALL[name]) | changes)
+
+
+def caches_in_bits(model: nn.Module, bits: int) -> list[Any]:
+    """mlx-lm's caches of the whole model, each `KVCache` a `QuantizedKVCache`; in groups that real keys and
+    values allow, which are seen in a pass of one token."""
+    tried = make_prompt_cache(model)
+    mx.eval(model(mx.array([[1]]), cache=tried))
+    return [_in_bits(*each, bits) for each in zip(make_prompt_cache(model), tried, strict=True)]
+
+
+def quantized(cache: Sequence[Any]) -> list[QuantizedKVCache]:
+    leaves = [leaf for entry in cache for leaf in getattr(entry, "caches", (entry,))]
+    return [leaf for leaf in leaves if type(leaf) is QuantizedKVCache]
+
+
+def greedy_whole(folder: Path, bits: int, count: int = ANSWER) -> list[int]:
+    """The model of mlx-lm itself, whole, its prompt in the chunks of `running.prefill`."""
+    model, _ = load_model(folder)
+    cache = caches_in_bits(model, bits)
+    answer: list[int] = []
+    at = 0
+    for size in CHUNKS:
+        logits = model(mx.array([PROMPT[at : at + size]]), cache=cache)
+        at += size
+    while len(answer) < count:
+        answer.append(int(mx.argmax(logits[0, -1]).item()))
+        logits = model(mx.array([answer[-1:]]), cache=cache)
+    return answer
+
+
+def greedy_by_mlx_lm(folder: Path, bits: int, prompt: Sequence[int], count: int) -> list[int]:
+    """mlx-lm's own answer with such caches from the first token on."""
+    model, _ = load_model(folder)
+    cache = caches_in_bits(model, bits)
+    steps = generate_step(mx.array(prompt), model, max_tokens=count, prompt_cache=cache)
+    return [int(token) for token, _ in steps]
+
+
+def _in_bits(fresh: Any, tried: Any, bits: int) -> Any:
+    if type(fresh) is CacheList:
+        pairs = zip(fresh.caches, tried.caches, strict=True)
+        return CacheList(*(_in_bits(*pair, bits) for pair in pairs))
+    if type(fresh) is not KVCache or tried.empty():
+        return fresh
+    common = math.gcd(tried.keys.shape[-1], tried.values.shape[-1])
+    return QuantizedKVCache(group_size=64 if common % 64 == 0 else 32, bits=bits)

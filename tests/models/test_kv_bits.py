@@ -1,0 +1,143 @@
+"""Keys and values in few bits: stages answer as mlx-lm does in one process with the same caches."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from mlx_lm.utils import load_model
+
+from ringcore.engine.prefix import BLOCK_TOKENS
+from ringcore.models.load import load_stage
+from ringcore.models.stage import ModelStage
+from ringcore.planning import architectures
+from ringcore.planning.kept import CACHE_STEP
+from ringcore.planning.kv_bits import WITHOUT, in_bits, why_not
+from ringcore.planning.prefix import block_bytes
+from ringcore.spec.card import ModelCard
+from ringcore.spec.errors import PlanError
+from ringcore.spec.shard import Shard
+from tests.checkpoint.files import read_card
+from tests.models.in_process import InProcess
+from tests.models.kv_bits import build_wide, caches_in_bits, greedy_whole, quantized
+from tests.models.running import PROMPT, greedy, step
+from tests.models.small import VOCABULARY, build
+
+LAYERS = 5
+CUTS = ((0, 2, 5), (0, 1, 3, 5))
+ANSWER = 24
+SOME = ("llama", "qwen3_moe", "deepseek_v2", "gemma3_text", "falcon_h1")
+
+
+def load(folder: Path, bits: int, *bounds: int) -> list[ModelStage]:
+    return [
+        load_stage(
+            folder,
+            Shard(start, end, bounds[-1]),
+            dtype="float32",
+            on_progress=lambda _share, _text: None,
+            kv_bits=bits,
+        )
+        for start, end in pairwise(bounds)
+    ]
+
+
+def held(stages: list[ModelStage]) -> list[int]:
+    """Bytes that each stage's caches hold once the prompt came in one chunk."""
+    made = [stage.make_cache() for stage in stages]
+    step(stages, made, [PROMPT])
+    return [sum(entry.nbytes for entry in cache) for cache in made]
+
+
+def planned(card: ModelCard, bits: int, bounds: tuple[int, ...]) -> list[int]:
+    each: list[int] = []
+    for layer in in_bits(card, bits).layers:
+        # A rotating cache keeps the chunk as it came, others grow by whole steps.
+        tokens = len(PROMPT) if 0 < layer.kv_window < CACHE_STEP else CACHE_STEP
+        each.append(tokens * layer.kv_bytes_per_token + layer.state_bytes_per_sequence)
+    return [sum(each[start:end]) for start, end in pairwise(bounds)]
+
+
+def stages_are_the_whole_model(folder: Path, bits: int) -> None:
+    expected = greedy_whole(folder, bits, ANSWER)
+    card = read_card(folder, "float32")
+    for bounds in CUTS:
+        stages = load(folder, bits, *bounds)
+        assert greedy(stages, count=ANSWER) == expected, bounds
+        assert held(stages) == planned(card, bits, bounds), bounds
+    (whole,) = load(folder, 0, 0, LAYERS)
+    assert sum(held(stages)) < sum(held([whole]))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("name", SOME)
+def test_stages_with_caches_in_few_bits_are_the_whole_model(name: str, bits: int, tmp_path: Path) -> None:
+    stages_are_the_whole_model(build_wide(name, tmp_path / "model"), bits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VERIFIED)
+def test_the_table_says_of_every_architecture_whether_its_caches_can_be_of_few_bits(
+    name: str, tmp_path: Path
+) -> None:
+    folder = build_wide(name, tmp_path / "model")
+    card = read_card(folder, "float32")
+    if name not in WITHOUT:
+        assert why_not(card) == ""
+        for bits in (8, 4):
+            stages_are_the_whole_model(folder, bits)
+        return
+    assert why_not(card) == WITHOUT[name]
+    with pytest.raises(PlanError, match="kv_bits"):
+        load(folder, 8, 0, LAYERS)
+    model, _ = load_model(folder)
+    if quantized(caches_in_bits(model, 8)):
+        with pytest.raises((ValueError, TypeError, AttributeError, RuntimeError)):
+            greedy_whole(folder, 8, 2)
+
+
+def prompt(length: int, seed: int = 0) -> list[int]:
+    return [(37 * i * (seed + 1) + 11 * seed + i * i) % VOCABULARY for i in range(length)]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_sequences_answer_among_others_and_from_blocks_as_alone(bits: int, tmp_path: Path) -> None:
+    stages = load(build_wide("llama", tmp_path / "model"), bits, 0, 2, LAYERS)
+    cold, warm = InProcess(stages), InProcess(stages, prefix_blocks=64)
+    shared = prompt(BLOCK_TOKENS + 30)
+    for time in ("first", "again"):
+        for number in range(3):
+            warm.submit(f"{time}{number}", [*shared, *prompt(10 * number, number)], BLOCK_TOKENS + number)
+        warm.run()
+    for number in range(3):
+        tokens = [*shared, *prompt(10 * number, number)]
+        expected = cold.answer(str(number), tokens, BLOCK_TOKENS + number)
+        assert warm.tokens(f"first{number}") == warm.tokens(f"again{number}") == expected
+        following = [*tokens, *expected, 7]
+        assert warm.answer(f"then{number}", following, 8) == cold.answer(f"then{number}", following, 8)
+        assert warm.cached(f"then{number}") == 2 * BLOCK_TOKENS
+    assert any(len(step.rows) > 1 for step in warm.steps)
+
+
+def test_blocks_take_what_is_planned_and_come_back_from_disk(tmp_path: Path) -> None:
+    folder = build_wide("qwen3", tmp_path / "model")
+    card = in_bits(read_card(folder, "float32"), 8)
+    stages = load(folder, 8, 0, 2, LAYERS)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    tokens = prompt(2 * BLOCK_TOKENS + 9)
+    first = InProcess(stages, prefix_blocks=8, folders=folders)
+    expected = first.answer("a", tokens, 8)
+    assert [executor.blocks.nbytes for executor in first.executors] == [
+        2 * block_bytes(card, 0, 2),
+        2 * block_bytes(card, 2, LAYERS),
+    ]
+    first.settle()
+    again = InProcess(stages, prefix_blocks=8, folders=folders)
+    assert again.answer("a", tokens, 8) == expected
+    assert again.cached("a") == 2 * BLOCK_TOKENS
+
+
+def test_few_bits_are_refused_where_heads_cannot_be_grouped(tmp_path: Path) -> None:
+    folder = build("llama", tmp_path / "model")  # heads of 16
+    with pytest.raises(PlanError, match="heads of 16 numbers"):
+        load(folder, 8, 0, LAYERS)
+    assert "heads of 16 numbers" in why_not(read_card(folder, "float32"))
