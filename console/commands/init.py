@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--local", type=int, metavar="N", help="N ranks on this machine")
     parser.add_argument("--context", type=int, metavar="TOKENS", help="tokens a sequence may reach")
     parser.add_argument("--sequences", type=int, metavar="N", help="sequences that may run at once")
+    parser.add_argument("--kv-bits", type=int, metavar="BITS", help="of keys and values in caches: 8 or 4")
     parser.add_argument("--objective", help="throughput, latency, memory or equal")
     parser.add_argument("--order", help="reverse or forward")
     parser.add_argument("--backend", help="ring, jaccl, nccl or mpi")
@@ -82,6 +83,8 @@ def _from_flags(arguments: argparse.Namespace) -> dict[str, Any]:
         data["ring"] = ring
     if arguments.api_port is not None:
         data["api"] = {"port": arguments.api_port}
+    if arguments.kv_bits is not None:
+        data["cache"] = {"kv_bits": arguments.kv_bits}
     if arguments.local is not None:
         data["hosts"] = local_hosts(arguments.local)
     elif arguments.host:

@@ -298,3 +298,13 @@ def test_weights_from_the_hub_are_written_and_a_way_that_does_not_fit_the_model_
     assert load_profile(tmp_path / "t.toml").weights == "hub"
     refused = init(tmp_path, "two.toml", "--name", "t", "--model", "owner/toy", "--weights", "push", *host)
     assert refused.returncode == 2 and "weights" in refused.stderr
+
+
+def test_bits_of_caches_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "ring.toml"
+    assert main(["init", str(path), "--name", "t", "--local", "2", "--kv-bits", "8"]) == 0
+    assert load_profile(path).cache.kv_bits == 8
+    assert "kv_bits" in path.read_text()
+    done = init(tmp_path, "other.toml", "--name", "t", "--local", "2", "--kv-bits", "5")
+    assert done.returncode == 2 and "one of 4, 8, 16" in done.stderr
+    assert not (tmp_path / "other.toml").exists()
