@@ -38,7 +38,9 @@ def _entry(entry: Any, head: int, bits: int) -> Any:
         return entry
     group = group_of(head)
     if not group:
-        raise _error(bits, f"heads of {head} numbers cannot be grouped")
+        raise _error(
+            bits, f"heads of {head} numbers cannot be grouped" if head else "its attention takes none"
+        )
     return QuantizedKVCache(group_size=group, bits=bits)
 
 

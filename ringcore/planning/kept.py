@@ -13,21 +13,21 @@ GROUPS = (64, 32)
 
 
 class Heads(NamedTuple):
-    """``count`` heads, of ``keys`` and of ``values`` numbers each for every token."""
+    """``kv_heads`` heads, of ``keys`` and of ``values`` numbers each for every token."""
 
-    count: int
+    kv_heads: int
     keys: int
     values: int
 
     @property
     def numbers(self) -> int:
-        return self.count * (self.keys + self.values)
+        return self.kv_heads * (self.keys + self.values)
 
 
 class Kept(NamedTuple):
     """Numbers a layer keeps: for each token, of at most the last ``window`` tokens (0: of all), and for
     the sequence as a whole. ``head``: sizes of the heads of keys and of values are multiples of it; 0 where
-    that is not known."""
+    they cannot be of few bits."""
 
     per_token: int = 0
     window: int = 0

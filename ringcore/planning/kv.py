@@ -95,10 +95,13 @@ _RULES: Mapping[str, Rule] = {
     "mamba": kv_rules.state_alone(state.mamba),
     "mamba2": kv_rules.state_alone(state.mamba2),
     "mellum": _MIXED,
-    "mimo_v2_flash": by_kind(
-        kinds.mimo_v2,
-        {FULL: kv_rules.mimo_full, SLIDING: kv_rules.mimo_sliding},
-        window=("sliding_window_size",),
+    "mimo_v2_flash": kv_rules.without_sinks(
+        by_kind(
+            kinds.mimo_v2,
+            {FULL: kv_rules.mimo_full, SLIDING: kv_rules.mimo_sliding},
+            window=("sliding_window_size",),
+        ),
+        "add_full_attention_sink_bias",
     ),
     "minimax_m3_vl": kv_rules.minimax_m3,
     "minicpm3": every(kv_rules.minicpm3),

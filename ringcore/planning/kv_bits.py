@@ -9,12 +9,31 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from ringcore.planning.architectures import SAME_AS, VERIFIED
+from ringcore.planning.config import words
 from ringcore.planning.kept import GROUPS, ITEM_BYTES, bytes_in_bits, group_of
 from ringcore.spec.card import LayerCard, ModelCard
 from ringcore.spec.errors import PlanError
 
 # Verified architectures whose attention in mlx-lm does not take such caches, and why.
-WITHOUT: Mapping[str, str] = {}
+WITHOUT: Mapping[str, str] = {
+    **dict.fromkeys(
+        words(
+            """
+            bailing_hybrid bailing_moe_v3 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa kimi_k25
+            kimi_linear kimi_vl longcat_flash longcat_flash_ngram mistral4
+            """
+        ),
+        "its attention multiplies the cached latents itself",
+    ),
+    **dict.fromkeys(
+        words("gemma2 phi phi3small phixtral plamo plamo2 stablelm"),
+        "its attention computes with the cached keys itself",
+    ),
+    "gpt_oss": "its attention has sinks",
+    "minimax_m3_vl": "its attention looks keys up by an index",
+    **dict.fromkeys(words("mamba mamba2 rwkv7"), "its layers keep states"),
+    "recurrent_gemma": "its layers keep windows and states",
+}
 
 
 def reason_against(architecture: str) -> str:
@@ -35,6 +54,8 @@ def why_not(card: ModelCard) -> str:
     if not meant:
         return "no layer of it keeps the keys and values of all tokens"
     odd = next((layer.kv_head for layer in meant if not group_of(layer.kv_head)), None)
+    if odd == 0:
+        return "the attention of this model does not take them"
     return "" if odd is None else f"its heads of {odd} numbers are no multiple of {GROUPS[-1]}"
 
 

@@ -149,6 +149,16 @@ def ngram_latents(config: Config, count: int) -> list[Kept]:
     return [Kept(numbers, fixed=ids if number == 0 else 0) for number in range(count)]
 
 
+def without_sinks(rule: Rule, key: str) -> Rule:
+    """mlx-lm's attention over caches of few bits knows no sinks, which ``key`` puts into full attention."""
+
+    def sinking(config: Config, count: int) -> Sequence[Kept]:
+        found = rule(config, count)
+        return [each._replace(head=0) for each in found] if config.get(key) else found
+
+    return sinking
+
+
 def openelm(config: Config, count: int) -> list[Kept]:
     heads = listed(config, "num_kv_heads", count) or []
     size = integer(config, "head_dim")

@@ -8,7 +8,8 @@ class LayerCard(Struct, frozen=True):
 
     ``read_bytes_per_token`` is what one decoded token reads of the weights: with experts only the chosen
     ones; 0 stands for all. ``kv_window``: the layer keeps that many tokens at most; 0 stands for all.
-    ``kv_head``: heads of keys and of values are multiples of that many numbers; 0 is not known.
+    ``kv_head``: heads of keys and of values are multiples of that many numbers; 0: they
+    cannot be kept in few bits.
     ``four_bit_bytes``: what the weights would be at 4 bits; 0 is not known.
     """
 

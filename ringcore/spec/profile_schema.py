@@ -174,9 +174,12 @@ def _expected(kind: Any) -> str:
 
 def _correction(kind: Any, value: Any) -> str:
     if isinstance(kind, inspect.LiteralType):
+        numbers = [each for each in kind.values if isinstance(each, int)]
+        if numbers:
+            return _nearest(numbers, value)
         options = [str(option) for option in kind.values]
         near = difflib.get_close_matches(str(value).lower(), options, n=1)
-        return f"write {_written(kind.values[options.index(near[0])])}" if near else "write one of these"
+        return f'write "{near[0]}"' if near else "write one of these"
     if isinstance(kind, inspect.IntType):
         if isinstance(value, str) and value.strip().lstrip("-").isdigit():
             return f"write it without quotes: {value.strip()}"
@@ -202,7 +205,14 @@ def _correction(kind: Any, value: Any) -> str:
     return f'write "{fixed or "mini1"}"' if named else "remove the control characters"
 
 
-def _written(value: str | int) -> str:
+def _nearest(numbers: Sequence[int], value: Any) -> str:
+    written = str(value).strip()
+    if isinstance(value, bool) or not written.isdecimal():
+        return "write one of these"
+    return f"write {min(numbers, key=lambda each: abs(each - int(written[:9])))}, without quotes"
+
+
+def _written(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

@@ -18,7 +18,7 @@ from tests.models.small import build
 _DOUBLED = {
     "hidden_size", "n_embd", "d_model", "model_dim", "block_dim", "kv_channels", "hidden_size_per_head"
 }  # fmt: skip
-_HEADS = {"head_dim", "v_head_dim", "swa_v_head_dim"}
+_HEADS = {"head_dim", "v_head_dim", "swa_v_head_dim", "qk_rope_head_dim"}
 _PER_PAIR = {"long_factor", "short_factor"}
 
 

@@ -141,3 +141,12 @@ def test_few_bits_are_refused_where_heads_cannot_be_grouped(tmp_path: Path) -> N
     with pytest.raises(PlanError, match="heads of 16 numbers"):
         load(folder, 8, 0, LAYERS)
     assert "heads of 16 numbers" in why_not(read_card(folder, "float32"))
+
+
+def test_sinks_in_full_attention_are_refused(tmp_path: Path) -> None:
+    folder = build_wide("mimo_v2_flash", tmp_path / "model", add_full_attention_sink_bias=True)
+    assert why_not(read_card(folder, "float32")) == "the attention of this model does not take them"
+    with pytest.raises(PlanError, match="kv_bits"):
+        load(folder, 8, 0, LAYERS)
+    with pytest.raises(ValueError, match="sinks"):
+        greedy_whole(folder, 8, 2)

@@ -49,19 +49,9 @@ def problems(text: str) -> dict[str, tuple[str, str]]:
 
 # text, path of the key, part of what was expected, part of the remedy
 WRONG = {
-    "bits that no cache has": (
-        f"{HEAD}[cache]\nkv_bits = 6\n{HOST}",
-        "cache.kv_bits",
-        "one of 4, 8, 16",
-        "write one of these",
-    ),
-    "bits in quotes": (
-        f'{HEAD}[cache]\nkv_bits = "8"\n{HOST}',
-        "cache.kv_bits",
-        "one of 4, 8, 16",
-        "write 8",
-    ),
-    "bits that are true": (f"{HEAD}[cache]\nkv_bits = true\n{HOST}", "cache.kv_bits", "one of 4", "these"),
+    "bits that no cache has": (f"{HEAD}[cache]\nkv_bits = 7\n{HOST}", "cache.kv_bits", "4, 8, 16", "write 8"),
+    "bits in quotes": (f'{HEAD}[cache]\nkv_bits = "8"\n{HOST}', "cache.kv_bits", "one of 4, 8", "write 8"),
+    "bits that are true": (f"{HEAD}[cache]\nkv_bits = true\n{HOST}", "cache.kv_bits", "4, 8", "one of these"),
     "no name": ('model = "/m"\n' + HOST, "name", "a name of letters", "add the key 'name'"),
     "no model": ('name = "t"\n' + HOST, "model", "text in quotes", "add the key 'model'"),
     "no hosts": (HEAD, "hosts", "1 to 8 tables [[hosts]]", "add the key 'hosts'"),
