@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 from mlx_lm.utils import load_model
 
-from ringcore.engine.prefix import BLOCK_TOKENS
 from ringcore.models.load import load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.planning import architectures
 from ringcore.planning.kept import CACHE_STEP
 from ringcore.planning.kv_bits import WITHOUT, in_bits, why_not
-from ringcore.planning.prefix import block_bytes
+from ringcore.planning.prefix import BLOCK_TOKENS, block_bytes
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
@@ -127,8 +126,8 @@ def test_blocks_take_what_is_planned_and_come_back_from_disk(tmp_path: Path) -> 
     first = InProcess(stages, prefix_blocks=8, folders=folders)
     expected = first.answer("a", tokens, 8)
     assert [executor.blocks.nbytes for executor in first.executors] == [
-        2 * block_bytes(card, 0, 2),
-        2 * block_bytes(card, 2, LAYERS),
+        2 * block_bytes(card, 0, 2, BLOCK_TOKENS),
+        2 * block_bytes(card, 2, LAYERS, BLOCK_TOKENS),
     ]
     first.settle()
     again = InProcess(stages, prefix_blocks=8, folders=folders)

@@ -68,7 +68,11 @@ def test_a_budget_of_blocks_holds_more_of_them() -> None:
         assert plan.prefix_blocks == plan.prefix_disk_blocks
         return plan.prefix_blocks
 
-    assert blocks(16) == 64 * MIB // block_bytes(card(), 0, 6) == 64 * MIB // (BLOCK_TOKENS * 6 * 4096)
+    assert (
+        blocks(16)
+        == 64 * MIB // block_bytes(card(), 0, 6, BLOCK_TOKENS)
+        == 64 * MIB // (BLOCK_TOKENS * 6 * 4096)
+    )
     assert blocks(8) == 64 * MIB // (BLOCK_TOKENS * 6 * 1152)
     assert blocks(4) == 64 * MIB // (BLOCK_TOKENS * 6 * 640)
 

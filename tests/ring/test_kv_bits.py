@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from ringcore.engine.prefix import BLOCK_TOKENS
 from ringcore.planning.kept import CACHE_STEP
+from ringcore.planning.prefix import BLOCK_TOKENS
 from ringcore.spec.engine import Cancel, Started
 from tests.models.kv_bits import build_wide, greedy_by_mlx_lm
 from tests.models.small import VOCABULARY
