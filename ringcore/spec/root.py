@@ -23,7 +23,9 @@ def root_of(plan: Plan, held: Mapping[int, Fingerprints]) -> str:
     if len(layers) != plan.stages[0].shard.total:
         return ""
     code = " ".join(sorted({each.code for each in told}))
-    return root_name(plan.model, plan.revision, plan.dtype, str(plan.kv_bits), code, told[0].embedding, *layers)
+    return root_name(
+        plan.model, plan.revision, plan.dtype, str(plan.kv_bits), code, told[0].embedding, *layers
+    )
 
 
 def root_name(*facts: str) -> str:

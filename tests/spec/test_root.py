@@ -31,8 +31,10 @@ def test_every_fact_counts() -> None:
     plan = make_plan([2, 3])
     others = [structs.replace(plan, **{fact: "other"}) for fact in ("model", "revision", "dtype")]
     roots = [root_of(each, told(each)) for each in (plan, *others)]
+    eight = structs.replace(plan, kv_bits=8)
+    roots += [root_of(eight, told(eight))]
     roots += [root_of(plan, told(plan, **{fact: "other"})) for fact in ("embedding", "code", "l0", "l4")]
-    assert len(set(roots)) == 8
+    assert len(set(roots)) == 9
     assert root_name("ab", "c") != root_name("a", "bc")
 
 
