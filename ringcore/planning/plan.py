@@ -25,7 +25,7 @@ from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.plan import Plan
-from ringcore.spec.profile import Profile, RingOptions
+from ringcore.spec.profile import Profile
 
 
 def make_plan(
@@ -95,9 +95,7 @@ def _best(ground: Ground, card: ModelCard, profile: Profile, places: Sequence[in
     ring, bits = profile.ring, profile.cache.bits
 
     def task_of(chunk: int) -> Task:
-        needs = Needs(
-            card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk, kv_bits=bits
-        )
+        needs = Needs(card, context=ring.context, sequences=ring.sequences, prefill_chunk=chunk, kv_bits=bits)
         return Task.on(ground, needs, ring, places)
 
     def sizes_of(ranks: Sequence[int]) -> tuple[int, ...]:
