@@ -122,7 +122,12 @@ class _Handle:
             mode = "rb" if flags == os.O_RDONLY else "wb"
             return os.fdopen(os.open(path, flags | os.O_NOFOLLOW, 0o600), mode)  # type: ignore[return-value]
 
-        return cls(await in_thread(opened))
+        opening = in_thread(opened)
+        try:
+            return cls(await asyncio.shield(opening))
+        except asyncio.CancelledError:
+            opening.add_done_callback(lambda done: _leave(done, path if flags & os.O_CREAT else None))
+            raise
 
     async def do(self, work: Callable[..., _T], *arguments: Any) -> _T:
         busy = self._busy = in_thread(work, *arguments)
@@ -132,15 +137,25 @@ class _Handle:
         """And remove ``unwanted``."""
 
         def leave(busy: "asyncio.Future[Any] | None") -> None:
-            if busy is not None and not busy.cancelled():
+            if busy is not None:
                 busy.exception()  # nobody waits for it
-            with suppress(OSError):
-                self.file.close()
-            if unwanted is not None:
-                with suppress(OSError):
-                    unwanted.unlink()
+            _drop(self.file, unwanted)
 
         if self._busy is None or self._busy.done():
             leave(self._busy)
         else:
             self._busy.add_done_callback(leave)
+
+
+def _leave(opening: "asyncio.Future[BinaryIO]", unwanted: Path | None) -> None:
+    """Nobody waited until it was open."""
+    if opening.exception() is None:
+        _drop(opening.result(), unwanted)
+
+
+def _drop(file: BinaryIO, unwanted: Path | None) -> None:
+    with suppress(OSError):
+        file.close()
+    if unwanted is not None:
+        with suppress(OSError):
+            unwanted.unlink()
