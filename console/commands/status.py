@@ -2,8 +2,9 @@
 
 import argparse
 
+from console.commands.folding import folded, width
 from console.commands.runtime import Session, answer, configure_profile, say, with_cluster
-from console.logs.text import safe_text
+from console.logs.text import safe_line, safe_text
 from console.state import ClusterState
 from ringcore.spec.errors import NotRunning, RingError
 from ringcore.spec.units import format_bytes
@@ -20,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             answer({"running": running, "state": state})
         else:
-            say(table(state))
+            say(table(state, width()))
         if state.ring_phase == "failed":
             return RingError.exit_code
         return 0 if running else NotRunning.exit_code
@@ -28,27 +29,33 @@ def run(arguments: argparse.Namespace) -> int:
     return with_cluster(arguments, act, quiet=True)
 
 
-def table(state: ClusterState) -> str:
-    """The ring in a few lines for a person."""
+def table(state: ClusterState, width: int = 0) -> str:
+    """The ring in a few lines for a person; what has words is folded to ``width`` cells, rows are not."""
     ready = sum(host.phase == "ready" and not host.lost for host in state.hosts)
     stages = state.plan.stages if state.plan else ()
-    lines = [
+    wide = max(len("host"), *(len(host.name) for host in state.hosts))
+    title = (
         f"{state.name}  {state.model}  {(state.ring_phase or 'not running').upper()}  epoch {state.epoch}  "
         f"{ready}/{len(stages) or len(state.hosts)} ranks  {state.tokens_per_second:.1f} tok/s  "
-        f"TTFT {state.first_token_seconds:.2f} s  {state.api_url}",
+        f"TTFT {state.first_token_seconds:.2f} s  {state.api_url}"
+    )
+    lines = [
+        *folded([title], width),
         "",
-        "rank  host          phase      layers     steps   resident    weights         KV  computes with",
+        f"rank  {'host':<{wide}}  phase      layers      steps"
+        "   resident    weights         KV  computes with",
     ]
     for host in state.hosts:
         shard = stages[host.rank].shard if host.rank < len(stages) else None
         layers = f"{shard.start}..{shard.end - 1}" if shard else "-"
         memory = host.memory
         sizes = (memory.resident_bytes, memory.weight_bytes, memory.kv_bytes) if memory else (0, 0, 0)
-        row = "  ".join(f"{format_bytes(size):>9}" for size in sizes)
+        row = "  ".join(f"{format_bytes(size) if memory else '-':>9}" for size in sizes)
+        seat = "-" if stages and shard is None else str(host.rank)  # the plan leaves it out
         phase = "lost" if host.lost else host.phase or "-"
         lines.append(
-            f"{host.rank:>4}  {host.name:<12}  {phase:<9}  {layers:<8} {host.steps:>7}  {row}"
-            f"  {safe_text(host.computes_with) or '-'}"
+            f"{seat:>4}  {host.name:<{wide}}  {phase:<9}  {layers:<8} {host.steps:>8}  {row}"
+            f"  {safe_line(host.computes_with) or '-'}"
         )
     lines += [
         safe_text(f"\nrank {host.rank} on {host.name} is short of memory: {host.pressure.text}")
@@ -59,7 +66,7 @@ def table(state: ClusterState) -> str:
     lines += ["", *kept] if kept else []
     failure = state.failure or next((host.failure for host in state.hosts if host.failure), None)
     if failure:
-        lines += ["", safe_text(str(failure))]
+        lines += ["", *folded(safe_text(str(failure)).splitlines(), width)]
     return "\n".join(lines)
 
 

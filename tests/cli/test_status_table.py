@@ -1,6 +1,7 @@
 """``mlxring status`` for a person: what is gone is not told as ready, and a host's words stay words."""
 
 import pytest
+from msgspec import structs
 
 from console.commands.runtime import say
 from console.commands.status import table
@@ -9,6 +10,7 @@ from console.state import ClusterState, initial
 from ringcore.spec.errors import Failure
 from ringcore.spec.events import AgentLost, Event, RankChanged, Recorded, RingChanged
 from ringcore.spec.profile import HostOptions, Profile
+from tests.screen import fake
 
 PROFILE = Profile(
     name="pair",
@@ -44,3 +46,27 @@ def test_what_a_host_says_moves_no_cursor(capsys: pytest.CaptureFixture[str]) ->
     say(table(after(("one", serving))))
     out = capsys.readouterr().out
     assert "http://x/" in out and not {"\x1b", "\x9b"} & set(out)
+
+
+def test_columns_stand_under_their_heads_whatever_the_names() -> None:
+    long = structs.replace(
+        PROFILE, hosts=(structs.replace(PROFILE.hosts[0], name="a" * 40), PROFILE.hosts[1])
+    )
+    for profile in (PROFILE, long):
+        head, *rows = table(initial(profile)).splitlines()[2:5]
+        for name, column in (("layers", "-"), ("phase", "-"), ("computes", "-")):
+            assert [row[head.index(name)] for row in rows] == [column, column]
+        assert [row[head.index("steps") + 4] for row in rows] == ["0", "0"]
+
+
+def test_a_host_that_the_plan_leaves_out_has_no_rank() -> None:
+    plan = structs.replace(fake.PLAN, stages=(structs.replace(fake.PLAN.stages[0], host="two"),))
+    shown = table(after(("two", RingChanged(phase="serving", epoch=1, plan=plan))))
+    assert [line.split()[:2] for line in shown.splitlines()[3:5]] == [["0", "two"], ["-", "one"]]
+
+
+def test_only_rows_are_wider_than_a_narrow_terminal() -> None:
+    gone = AgentLost(failure=Failure(cause="its agent " * 20, remedy="start " * 20, host="two", rank=1))
+    lines = table(after(("two", gone)), 60).splitlines()
+    rows = [line for line in lines if line.startswith("rank  ") or line[:4].strip().isdigit()]
+    assert all(len(line) <= 60 for line in lines if line not in rows)
