@@ -20,8 +20,8 @@ LAYERS = 5
 # Of some families whose caches are of windows, states, lists of both.
 WITHOUT_EVERY_TOKEN = ("gpt_oss", "falcon_h1", "baichuan_m1", "gear", "recurrent_gemma", "mamba2", "rwkv7")
 ANSWER = 24
-# Keys and values of every token, windows, states, both, chunks, lists of caches, token ids.
-SOME = ("llama", "deepseek_v3", "gpt_oss", "mamba2", "qwen3_next", "recurrent_gemma", "llama4", "falcon_h1")
+# Keys and values of every token, windows, states, chunks.
+SOME = ("llama", "gpt_oss", "qwen3_next", "llama4")
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:
@@ -69,7 +69,7 @@ def test_a_hit_answers_as_without_it_in_every_architecture(name: str, tmp_path: 
     a_conversation_agrees(folder, (0, 1, 3, LAYERS))
 
 
-@pytest.mark.parametrize("window", [63, 65, 150])
+@pytest.mark.parametrize("window", [65, pytest.param(150, marks=pytest.mark.slow)])
 def test_windows_that_are_longer_than_a_block_come_from_several(window: int, tmp_path: Path) -> None:
     a_conversation_agrees(build("gpt_oss", tmp_path / "model", sliding_window=window), (0, 2, LAYERS))
 
