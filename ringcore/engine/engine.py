@@ -10,12 +10,13 @@ from collections.abc import Sequence as Items
 
 from ringcore.engine import logprobs, opening
 from ringcore.engine.elsewhere import Elsewhere
+from ringcore.engine.flights import Flights
 from ringcore.engine.groups import Slots, regroup
 from ringcore.engine.kept import Kept
 from ringcore.engine.limits import Limits, refusal
 from ringcore.engine.pace import Pace
-from ringcore.engine.scheduler import Choice, Group, Kind, Prompt, Situation, next_step
-from ringcore.engine.sequence import Flight, Sequence
+from ringcore.engine.scheduler import Choice, Group, Prompt, Situation, next_step
+from ringcore.engine.sequence import Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.spec.control import Bring, Brought
 from ringcore.spec.engine import (
@@ -57,14 +58,13 @@ class Engine:
         )
         self._kept = Kept(limits.prefix, self._elsewhere)
         self._to_drop: deque[Sequence] = deque()
-        self._flights: deque[Flight] = deque()
+        self._flights = Flights(limits.bounds.max_prompt_tokens)
         self._free = deque(range(limits.bounds.sequences))
         self._groups: tuple[Slots, ...] = ()
         self._decoded = 0  # decode steps since the last chunk
         self._pace = Pace()
         self._held = ""
         self._paused = False
-        self._number = 0
 
     @property
     def in_flight(self) -> int:
@@ -154,7 +154,7 @@ class Engine:
             return self._aside(), []
         if self._to_drop:
             sequence = self._to_drop.popleft()
-            return self._put(Operation.DROP, None, (sequence,), (Row(sequence.slot),)), []
+            return self._flights.put(Operation.DROP, None, (sequence,), (Row(sequence.slot),)), []
         choice = next_step(self._situation(), self._limits.bounds)
         if choice is None:
             return None, []
@@ -164,17 +164,12 @@ class Engine:
 
     def control(self, operation: Operation) -> Step:
         """A step that belongs to no sequence (park, stop), counted as in flight."""
-        return self._put(operation, None, (), ())
+        return self._flights.put(operation)
 
     def acknowledge(self, step: Step) -> list[EngineToGateway]:
         """The oldest step in flight has come round; ``step.rows`` carry the tokens that were drawn, its
         payload their log-probabilities."""
-        flight = self._flights.popleft()
-        if flight.step.number != step.number or flight.step.operation != step.operation:
-            raise AssertionError(
-                f"step {step.number} ({step.operation.name}) came round, "
-                f"{flight.step.number} ({flight.step.operation.name}) was due"
-            )
+        flight = self._flights.came(step)
         messages: list[EngineToGateway] = []
         seconds = step.microseconds / 1e6
         if seconds and flight.kind == "decode":
@@ -215,7 +210,7 @@ class Engine:
         return [s for s in (*self._to_drop, *on_ring) if s.ended == "cancelled"]
 
     def _situation(self) -> Situation:
-        flights, bounds = self._flights, self._limits.bounds
+        bounds = self._limits.bounds
         by_slot = {sequence.slot: sequence for sequence in self._running}
         answering = [sequence.slot for sequence in self._running if sequence.answering]
         self._groups = regroup(self._groups, answering, bounds.groups, bounds.rows)
@@ -236,9 +231,9 @@ class Engine:
                 if sequence.prompt_left
             ),
             groups=tuple(self._group([by_slot[slot] for slot in slots]) for slots in self._groups),
-            decode_in_flight=sum(flight.kind == "decode" for flight in flights),
-            prefill_in_flight=sum(flight.kind == "prefill" for flight in flights),
-            prompt_tokens_in_flight=sum(flight.prompt_tokens for flight in flights),
+            decode_in_flight=self._flights.of_kind("decode"),
+            prefill_in_flight=self._flights.of_kind("prefill"),
+            prompt_tokens_in_flight=self._flights.prompt_tokens,
             decoded=self._decoded,
             answering_chunk=self._pace.chunk(len(self._groups)),
         )
@@ -253,45 +248,26 @@ class Engine:
     def _lookahead(self, sequence: Sequence) -> int:
         return 1 if self._kept.must_be_known(sequence) else self._limits.bounds.lookahead
 
-    def _put(
-        self,
-        operation: Operation,
-        kind: Kind | None,
-        sequences: tuple[Sequence, ...],
-        rows: tuple[Row, ...],
-        tokens: Items[int] = (),
-        payload: bytes = b"",
-    ) -> Step:
-        self._number += 1
-        step = Step(operation, rows, tuple(tokens), payload, self._number)
-        self._flights.append(Flight(step, kind, sequences, len(tokens) + _worth(len(payload))))
-        return step
-
     def _open(self) -> Step:
         request = self._queue.popleft()
         sequence = Sequence(request, self._free.popleft(), self._kept.chain(request.prompt))
         self._running.append(sequence)
         self._kept.begin(sequence)
         payload = opening.encode(opening.make_opening(request))
-        return self._put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
+        return self._flights.put(Operation.OPEN, None, (sequence,), (Row(sequence.slot),), payload=payload)
 
     def _may_open(self) -> bool:
         """The next request's OPEN fits on the wrap link beside what is in flight."""
         if not self._queue:
             return False
-        return self._fits(opening.most_bytes(self._queue[0]))
-
-    def _fits(self, payload_bytes: int) -> bool:
-        """On the wrap link, beside what is in flight."""
-        used = sum(flight.prompt_tokens for flight in self._flights)
-        return not used or used + _worth(payload_bytes) <= self._limits.bounds.max_prompt_tokens
+        return self._flights.fits(opening.most_bytes(self._queue[0]))
 
     def _aside(self) -> Step | None:
         aside = self._kept.asides[0]
-        if not self._fits(len(aside.payload)):
+        if not self._flights.fits(len(aside.payload)):
             return None
         self._kept.asides.popleft()
-        return self._put(aside.operation, None, (), aside.rows, payload=aside.payload)
+        return self._flights.put(aside.operation, None, (), aside.rows, payload=aside.payload)
 
     def _run(self, choice: Choice) -> tuple[Step, list[EngineToGateway]]:
         by_slot = {sequence.slot: sequence for sequence in self._running}
@@ -310,7 +286,7 @@ class Engine:
             rows.append(Row(sequence.slot, 1, sequence.fed, True, token))
             sequence.decodes_in_flight += 1
             sequence.fed += 1
-        step = self._put(Operation.RUN, "decode", sequences, tuple(rows))
+        step = self._flights.put(Operation.RUN, "decode", sequences, tuple(rows))
         for sequence in sequences:
             sequence.waited = step.number
             self._kept.issued(sequence, 1)
@@ -322,7 +298,7 @@ class Engine:
         sample = count == sequence.prompt_left
         row = Row(sequence.slot, count, position, sample, tokens[0] if count == 1 else NO_TOKEN)
         sequence.fed += count
-        step = self._put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
+        step = self._flights.put(Operation.RUN, "prefill", (sequence,), (row,), tokens)
         sequence.waited = step.number
         self._kept.issued(sequence, count)
         if position > sequence.cached:
@@ -359,8 +335,3 @@ class Engine:
         if sequence.ended != "cancelled" or not sequence.heard:
             return []
         return [Finished(id=sequence.request.id, reason="cancelled", completion_tokens=sequence.answer)]
-
-
-def _worth(payload_bytes: int) -> int:
-    """As many ids of a prompt, of four bytes each."""
-    return (payload_bytes + 3) // 4

@@ -1,10 +1,7 @@
-"""A request in a slot, and a step on its way round: what the engine keeps of each. Decides nothing."""
-
-from msgspec import Struct
+"""A request in a slot: what the engine keeps of it. Decides nothing."""
 
 from ringcore.engine.prefix import Chain, Claim
-from ringcore.engine.scheduler import Kind
-from ringcore.engine.step import NO_TOKEN, Step
+from ringcore.engine.step import NO_TOKEN
 from ringcore.spec.engine import FinishReason, Submit
 
 
@@ -43,13 +40,3 @@ class Sequence:
         """It has decode steps to come."""
         decoded = self.fed - len(self.request.prompt)  # decode steps issued
         return self.ended is None and self.answer > 0 and decoded + 1 < self.request.max_tokens
-
-
-class Flight(Struct, frozen=True):
-    """A step on its way round, and whose it is. ``prompt_tokens`` counts against the wrap link's bound: ids
-    of a prompt, and four bytes of an OPEN's payload as one."""
-
-    step: Step
-    kind: Kind | None
-    sequences: tuple[Sequence, ...]
-    prompt_tokens: int = 0
