@@ -223,11 +223,13 @@ def test_what_is_kept_of_earlier_sequences_has_a_part_of_its_own_and_its_use_is_
     told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
     assert told["kept"] == "12 blocks, 2.0 GiB; 3 hits reused 1,024 tokens, 5 blocks evicted"
     assert "2.0 GiB kept" in told["used"] and "on disk" not in told
-    on_disk = structs.replace(used, disk_blocks=1200, disk_bytes=30 * GIB, damaged=1)
+    on_disk = structs.replace(used, disk_blocks=1200, disk_bytes=30 * GIB, brought=7, damaged=1)
     script.add(0, structs.replace(memory, prefix=on_disk))
     shown = picture(script.records)
     told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
-    assert told["on disk"] == "1,200 blocks, 30.0 GiB; 1 damaged file removed"
+    assert told["on disk"] == (
+        "1,200 blocks, 30.0 GiB; 7 blocks came from other hosts; 1 damaged file removed"
+    )
 
 
 def test_caches_of_which_nothing_can_be_kept_are_named_in_the_pane_and_in_the_details() -> None:

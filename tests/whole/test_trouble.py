@@ -94,6 +94,18 @@ def serving(operator: Operator) -> Iterator[Operator]:
     yield operator
 
 
+@pytest.mark.slow
+def test_a_ring_whose_code_on_its_hosts_is_damaged_can_be_ended(serving: Operator) -> None:
+    damaged = [*serving.folder.rglob("code-*/ringcore/__main__.py")]
+    assert len(damaged) == 2
+    for path in damaged:
+        path.chmod(0o600)
+        path.write_text("import (")
+    down = serving.run("down")
+    assert down.code == 0, down.err
+    serving.nothing_is_left()
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_killed_while_answering(serving: Operator, rank: int) -> None:
     command = serving.start("chat", "-p", "Count from one to two hundred in words.")

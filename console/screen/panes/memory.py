@@ -9,7 +9,7 @@ from console.screen.panes.pane import TextPane
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, badge, fit_name
 from console.state import HostView
-from ringcore.spec.events import MemoryUsed
+from ringcore.spec.events import MemoryUsed, PrefixUsed
 from ringcore.spec.plan import Stage
 from ringcore.spec.units import GIB, MIB, format_bytes
 
@@ -128,14 +128,19 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
             good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
             lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
         if kept is not None and (kept.disk_blocks or kept.damaged):
-            files = "file" if kept.damaged == 1 else "files"
-            damaged = f"; {kept.damaged:,} damaged {files} removed" if kept.damaged else ""
-            lines.append(
-                ("on disk", f"{kept.disk_blocks:,} blocks, {format_bytes(kept.disk_bytes)}{damaged}")
-            )
+            lines.append(("on disk", _on_disk(kept)))
     if host.pressure is not None:
         lines.append(("memory", f"{host.pressure.level}: {host.pressure.text}"))
     return lines
+
+
+def _on_disk(kept: PrefixUsed) -> str:
+    text = f"{kept.disk_blocks:,} blocks, {format_bytes(kept.disk_bytes)}"
+    if kept.brought:
+        text += f"; {kept.brought:,} blocks came from other hosts"
+    if kept.damaged:
+        text += f"; {kept.damaged:,} damaged {'file' if kept.damaged == 1 else 'files'} removed"
+    return text
 
 
 def _parts(sizes: Sizes) -> str:
