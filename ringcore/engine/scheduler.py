@@ -144,5 +144,6 @@ def _chunk(prompt: Prompt, bounds: Bounds) -> int:
         chunk = min(chunk, max(bounds.least_chunk, -(-prompt.total // (_PARTS * bounds.stages))))
     if not prompt.until:
         return chunk
-    parts = -(-prompt.until // chunk)  # equal ones: a short rest would cost as much as they do
-    return -(-prompt.until // parts)
+    span = min(prompt.until, prompt.left)
+    parts = -(-span // chunk)  # equal ones: a short rest would cost as much as they do
+    return -(-span // parts)

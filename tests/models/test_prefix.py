@@ -9,7 +9,7 @@ from ringcore.cache import kinds
 from ringcore.engine.step import Operation
 from ringcore.models.stage import ModelStage
 from ringcore.planning import architectures
-from ringcore.planning.prefix import BLOCK_TOKENS, block_bytes
+from ringcore.planning.prefix import BLOCK_TOKENS, block_bytes, block_tokens
 from tests.checkpoint.files import read_card
 from tests.models.configs.common import VOCABULARY
 from tests.models.in_process import InProcess
@@ -67,6 +67,18 @@ def test_a_hit_answers_as_without_it_in_every_architecture(name: str, tmp_path: 
     folder = build(name, tmp_path / "model")
     a_conversation_agrees(folder, (0, LAYERS))
     a_conversation_agrees(folder, (0, 1, 3, LAYERS))
+
+
+def test_a_prompt_of_600_tokens_begins_with_the_states_behind_512_of_it(tmp_path: Path) -> None:
+    folder = build("qwen3_next", tmp_path / "model")
+    stages, tokens = load(folder, 0, 2, LAYERS), prompt(600)
+    of_block = block_tokens(read_card(folder, "float32"), 0)
+    cold = InProcess(stages, chunk=100)
+    warm = InProcess(stages, chunk=100, prefix_blocks=8, block_tokens=of_block)
+    assert warm.answer("a", tokens, 8) == warm.answer("b", tokens, 8) == cold.answer("a", tokens, 8)
+    assert (warm.cached("a"), warm.cached("b")) == (0, 512)
+    chunks = [step.token_count for step in warm.steps if step.operation is Operation.RUN and not step.single]
+    assert chunks == [86, 85, 85, 86, 85, 85, 88, 88]
 
 
 @pytest.mark.parametrize("window", [65, pytest.param(150, marks=pytest.mark.slow)])
