@@ -49,7 +49,7 @@ def test_another_training_or_dtype_has_another_root(tmp_path: Path) -> None:
     assert len(set(roots)) == 3
 
 
-@pytest.mark.parametrize("shape", [(8,), (6, 10), (3, 5, 7), (256, 40)])
+@pytest.mark.parametrize("shape", [(8,), (3, 5, 7), (256, 40), (260, 400), (101, 1009)])
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.uint32, mx.uint8], ids=str)
 def test_one_bit_anywhere_makes_another_fingerprint(shape: tuple[int, ...], dtype: mx.Dtype) -> None:
     array = (mx.random.normal(shape, key=mx.random.key(1)) * 50).astype(dtype)
@@ -62,23 +62,25 @@ def test_one_bit_anywhere_makes_another_fingerprint(shape: tuple[int, ...], dtyp
     assert fingerprint([array + 0]) == known
 
 
-@given(st.permutations(range(512)))
-def test_numbers_in_another_order_are_other_weights(order: list[int]) -> None:
-    array = mx.random.uniform(shape=(512,), key=mx.random.key(2))
+@given(st.permutations(range(64)))
+def test_rows_in_another_order_are_other_weights(order: list[int]) -> None:
+    array = mx.random.uniform(shape=(64, 1024), key=mx.random.key(2))
     moved = array[mx.array(order)]
     assert (fingerprint([moved]) == fingerprint([array])) == bool(mx.array_equal(moved, array))
 
 
 def test_two_words_that_changed_places_between_samples_are_noticed() -> None:
-    array = mx.random.uniform(shape=(4096,), key=mx.random.key(2))
-    order = list(range(4096))
-    order[3], order[2001] = order[2001], order[3]
+    count = 1 << 16
+    array = mx.random.uniform(shape=(count,), key=mx.random.key(2))
+    order = list(range(count))
+    order[3], order[20001] = order[20001], order[3]
     assert fingerprint([array[mx.array(order)]]) != fingerprint([array])
 
 
 def test_arrays_that_are_views_count_as_what_they_show() -> None:
     array = mx.random.normal((12, 20), key=mx.random.key(3))
-    for view in (array.T, array[::2], array[:, 3:9]):
+    large = mx.random.normal((300, 200), key=mx.random.key(4))
+    for view in (array.T, array[::2], array[:, 3:9], large.T, large[:, 3:199]):
         assert fingerprint([view]) == fingerprint([mx.contiguous(view)])
 
 
