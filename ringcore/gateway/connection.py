@@ -1,11 +1,14 @@
 """A connection of a client: uvicorn's own, with bounds on those who never finish asking or are gone.
 
-uvicorn waits for ever for the head of a request, and takes one of any length. Knows nothing of requests.
+uvicorn waits for ever for the head of a request, and takes one of any length. And its parser takes what
+follows a head that offers another protocol for that protocol: Java's own client offers HTTP/2 with its first
+request, whose body would be lost. Knows nothing of requests.
 """
 
 import asyncio
 import contextlib
 import json
+import re
 import socket
 from typing import Any
 
@@ -19,14 +22,20 @@ GONE_SECONDS = 300
 # be the one who is being asked.
 IDLE_SECONDS = 75
 
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_OFFER = re.compile(rb"(\r?\n)upgrade:", re.IGNORECASE)
+
 
 class Connection(HttpToolsProtocol):
-    """``_waiting`` is the timer of a head that is on its way, None while there is none."""
+    """``_waiting``: the timer of a head on its way, None while there is none. ``_head``: what has come of one
+    between two requests."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._waiting: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._head = b""
+        self._in_request = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,17 +48,39 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
-        super().data_received(data)
+        if not self._in_request:
+            data = self._whole_head(data)
+        if data:
+            super().data_received(data)
         if self._waiting is not None and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
 
     def on_message_begin(self) -> None:
+        self._in_request = True
         super().on_message_begin()
         self._await_head()
 
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        super().on_message_complete()
+
+    def _whole_head(self, data: bytes) -> bytes:
+        """With ``data``: the head from its first byte, without offers of other protocols, and what follows
+        it; nothing while it is not whole."""
+        data, self._head = (self._head + data).lstrip(b"\r\n"), b""
+        if not data[:1].isalpha():
+            return data  # no request at all, as uvicorn will say
+        end = _HEAD_END.search(data)
+        if end is None:
+            self._head = data
+            self._unset_keepalive_if_required()
+            self._await_head()
+            return b""
+        return _OFFER.sub(rb"\1x-upgrade:", data[: end.end()]) + data[end.end() :]
 
     def _await_head(self) -> None:
         if self._waiting is None:

@@ -17,6 +17,7 @@ from ringcore.spec.events import Level
 
 LINES_A_SECOND = 20  # so many requests are told, the others counted: the journal is bounded
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ADDRESS = re.compile(r"[A-Za-z0-9.:%_-]{1,64}")
 _SLASHES = re.compile("/{2,}")
 _LOOKING = ("GET", "HEAD", "OPTIONS")
 _POLLED = ("/health", "/health/ready")  # 503 is an answer there
@@ -59,7 +60,8 @@ class Trail:
         finally:
             if scope["method"] not in _LOOKING or (status >= 400 and path not in _POLLED):
                 shown = path if path in self._paths else repr(path[:100])
-                who = scope["client"][0] if scope.get("client") else "?"
+                who = str(scope["client"][0]) if scope.get("client") else ""
+                who = who if _ADDRESS.fullmatch(who) else "?"  # a proxy passes on what it is told
                 how = str(status) if whole else f"{status}, left unfinished"
                 took = time.monotonic() - began
                 self._log.add(f"{scope['method']} {shown} {how} after {took:.2f} s, {name} of {who}")

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import re
+import resource
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -137,6 +138,9 @@ async def test_the_log_has_a_line_of_every_request_that_asks_for_work_and_no_wor
             wrong = {"X-Request-Id": "two", "Authorization": "Bearer wrong-key"}
             await client.post(CHAT, json=chat(), headers=wrong)
             assert "401" in (await lines(gateway, "two"))[0]
+            odd = {"X-Request-Id": "three", "X-Forwarded-For": "[bold]hidden"}
+            await client.post("/nothing", headers=odd)
+            await asyncio.to_thread(gateway.wait, lambda m: "three of ?" in getattr(m, "text", ""), "three")
         said = "\n".join(m.text for m in gateway.said(Say)) + gateway.log.read_text()
         for word in ("secret", "answer", KEY, "wrong-key", "hidden", "GET /health", "GET /v1/models"):
             assert word not in said
@@ -225,19 +229,56 @@ async def test_a_client_that_shuts_its_half_has_left_and_frees_the_ring(
         assert (await rank.cancel()).id == submit.id
 
 
-async def test_hundreds_that_say_nothing_are_in_nobodys_way(
-    gateway: GatewayProcess, client: httpx.AsyncClient, rank: FakeRank
-) -> None:
-    idle: list[socket.socket] = []
+async def test_hundreds_that_say_nothing_are_in_nobodys_way(model: Path) -> None:
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))  # with which a process begins on macOS
     try:
-        for _ in range(500):
-            idle.append(socket.create_connection(("127.0.0.1", gateway.port)))
-        asking = asyncio.create_task(client.post(CHAT, json=chat()))
-        rank.answer(await rank.submit(), "fox")
-        assert (await asking).status_code == 200
+        process = GatewayProcess(model)
     finally:
-        for one in idle:
-            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+    with process as gateway, contextlib.ExitStack() as idle:
+        rank = await FakeRank(gateway.ready()).connect()
+        for _ in range(400):
+            idle.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=15) as client:
+            asking = asyncio.create_task(client.post(CHAT, json=chat()))
+            rank.answer(await rank.submit(), "fox")
+            assert (await asking).status_code == 200
+        await rank.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+async def test_a_client_that_offers_another_protocol_keeps_its_body(
+    gateway: GatewayProcess, rank: FakeRank, pieces: int
+) -> None:
+    """As Java's own does with every first request on a connection, and ``curl --http2``."""
+    data = request(
+        chat("one"), "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA"
+    )
+    async with opened(gateway) as (reader, writer):
+        for number in range(pieces):
+            writer.write(data[number * len(data) // pieces : (number + 1) * len(data) // pieces])
+            await writer.drain()
+        rank.answer(await rank.submit(), "fox")
+        assert (await answer(reader))[0] == 200
+        writer.write(request(chat("two")))
+        rank.answer(await rank.submit(), "dog")
+        assert (await answer(reader))[1]["choices"][0]["message"]["content"] == "dog"
+    assert "upgrade" not in gateway.log.read_text().lower()
+
+
+@pytest.mark.parametrize("said", [b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET nonsense\r\n\r\n"])
+async def test_what_is_no_request_is_told_so_at_once(gateway: GatewayProcess, said: bytes) -> None:
+    async with opened(gateway) as (reader, writer):
+        writer.write(said)
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_lines_between_two_requests_are_no_request(gateway: GatewayProcess) -> None:
+    async with opened(gateway) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"\r\n\r\n" + MODELS)
+            assert (await answer(reader))[1]["object"] == "list"
 
 
 async def test_a_head_without_end_is_refused_with_the_bound(gateway: GatewayProcess) -> None:
