@@ -74,8 +74,11 @@ def details(picture: Picture, name: str, facts: HostFacts | None, log: Sequence[
         if host.failure.remedy:
             parts.append(Content.assemble(("remedy     ", "bold"), safe_text(host.failure.remedy)))
     parts += _rows(_standing(picture, host))
-    parts += _section("Facts", _rows(fact_lines(facts)) or [_quiet("not read yet: p, d or s reads them")])
-    parts += _section("Plan", _rows(_plan(picture, host)) or [_quiet("no plan yet: d or s makes one")])
+    # p, d and s are refused while a ring runs: nothing reads facts here then.
+    reads = "`mlxring check` tells them while the ring runs" if picture.alive else "p, d or s reads them"
+    parts += _section("Facts", _rows(fact_lines(facts)) or [_quiet(f"not read yet: {reads}")])
+    makes = "the plan leaves this host out" if picture.plan else "no plan yet: d or s makes one"
+    parts += _section("Plan", _rows(_plan(picture, host)) or [_quiet(makes)])
     parts += _section("What you can do", list(_offers(picture, host.rank)))
     title = f"What was done  (the last {KEPT} lines)" if len(log) >= KEPT else "What was done"
     parts += _section(title, [_line(line) for line in log] or [_quiet("nothing yet")])

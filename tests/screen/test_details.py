@@ -1,6 +1,7 @@
 """Everything known of one host: follows the ring, tells what was done there, offers what can be done."""
 
 import pytest
+from msgspec import structs
 
 from console.logs.actions import ActionLine
 from console.reduce import apply
@@ -38,6 +39,20 @@ async def test_r_in_the_details_tries_the_host_again_and_a_disabled_action_says_
         await it.until(lambda: "retry: nothing failed on studio" in it.said)
         await it.press("escape", "down", "down", "enter", "r")
         await it.until(lambda: it.cluster.asked == ["follow", "retry mini2 reach"])
+
+
+async def test_what_is_not_known_says_how_it_could_be_now() -> None:
+    async with opened(size=LARGE) as it:
+        await it.press("1", "enter")
+        shown = it.seen()
+        assert "not read yet: p, d or s reads them" in shown and "no plan yet: d or s makes one" in shown
+    async with opened(fake.serving(), size=LARGE) as it:
+        await it.press("escape", "1", "enter")
+        assert "not read yet: `mlxring check` tells them while the ring runs" in it.seen()
+    left = structs.replace(fake.PLAN, stages=fake.PLAN.stages[:2])
+    async with opened(fake.with_plan(fake.stopped(), left), size=LARGE) as it:
+        await it.press("1", "down", "down", "enter")
+        assert "the plan leaves this host out" in it.seen()
 
 
 async def test_commands_of_the_audit_log_stand_among_what_was_done() -> None:
