@@ -20,6 +20,7 @@ from ringcore.spec.events import MemoryPressure, MemoryUsed, PrefixUsed, Recorde
 from ringcore.spec.shard import Shard
 from ringcore.spec.units import GIB, MIB
 from tests.screen import fake
+from tests.screen.driver import Open, opened
 
 WIDTHS = [50, 56, 76, 110]
 
@@ -286,3 +287,21 @@ def test_hints_say_what_a_key_would_do_now() -> None:
 def test_a_failure_of_a_verb_counts_more_than_an_older_one_of_the_ring() -> None:
     newer = Failure(cause="newer")
     assert picture(fake.rank_killed(), failure=newer).shown_failure == newer
+
+
+def colours(it: Open) -> set[tuple[int, int, int]]:
+    """All that are on the screen."""
+    strips = it.app.screen._compositor.render_strips()
+    styles = [segment.style for strip in strips for segment in strip if segment.style]
+    found = [colour.triplet for style in styles for colour in (style.color, style.bgcolor) if colour]
+    return {tuple(triplet) for triplet in found if triplet}
+
+
+async def test_without_colour_the_screen_says_the_same_in_greys(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(fake.serving_busy()) as it:
+        coloured = it.seen()
+        assert any(len(set(each)) > 1 for each in colours(it))
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(fake.serving_busy()) as it:
+        assert it.seen() == coloured
+        assert {len(set(each)) for each in colours(it)} == {1}

@@ -125,8 +125,9 @@ def memory_lines(host: HostView, stage: Stage | None) -> list[tuple[str, str]]:
         if kept is not None and kept.uncached:
             lines.append(("kept", safe_line(f"not kept: {', '.join(kept.uncached)}")))
         elif kept is not None:
+            words = "block" if kept.blocks == 1 else "blocks"
             good = f"{kept.hits:,} hits reused {kept.reused_tokens:,} tokens, {kept.evicted:,} blocks evicted"
-            lines.append(("kept", f"{kept.blocks:,} blocks, {format_bytes(kept.bytes)}; {good}"))
+            lines.append(("kept", f"{kept.blocks:,} {words}, {format_bytes(kept.bytes)}; {good}"))
         if kept is not None and (kept.disk_blocks or kept.damaged):
             lines.append(("on disk", _on_disk(kept)))
     if host.pressure is not None:
