@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from console.commands.runtime import Session, run_session
+from ringcore.spec.errors import ProfileError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         need_screen("ask without one: `mlxring demo --prompt TEXT`")
         return open_console(profile, start=True, ends_with_console=True)
+
+    if not arguments.prompt.strip():
+        raise ProfileError("there is no question", "ask with --prompt TEXT")
 
     async def act(session: Session) -> int:
         from console.commands.chat import ask, figures

@@ -155,6 +155,11 @@ def test_a_reader_that_is_gone_ends_a_command_without_a_word() -> None:
     assert (ran.returncode, ran.stderr) == (130, "")
 
 
+def test_an_empty_question_starts_no_demo() -> None:
+    ran = mlxring("demo", "--prompt", " ")
+    assert ran.returncode == 2 and "there is no question" in ran.stderr
+
+
 def test_the_exit_code_is_told_where_nobody_reads_the_message(tmp_path: Path) -> None:
     argv = (
         f"(read line; {sys.executable} -m console plan none.toml; echo $? >code) 2>&1 >/dev/null <go | true"
