@@ -7,6 +7,9 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from ringcore.cache.kinds import Holds
+from ringcore.engine import prefix_steps
+from ringcore.engine.prefix import Claim
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
 from ringcore.rank.executor import Executor
 from ringcore.rank.link import Message
@@ -33,6 +36,17 @@ def run(executors: list[Executor], step: Step) -> Step:
 
 def stages(*bounds: int) -> list[Executor]:
     return [Executor(FakeStage(Shard(start, end, bounds[-1]))) for start, end in pairwise(bounds)]
+
+
+def test_a_state_is_stored_at_the_block_s_end_or_not_at_all() -> None:
+    executor = Executor(FakeStage(Shard(0, 3, 3)))
+    executor._stage.holds = frozenset({Holds.STATE})
+    opened([executor], 1)
+    run([executor], Step(Operation.RUN, (Row(1, 9, 0, True),), tuple(prompt(9)), number=2))
+    claim = Claim(0, (0,), (bytes(16),))
+    (aside,) = prefix_steps.storing(1, claim, 8)
+    with pytest.raises(RingError, match=r"STORE.* slot 1 from position 8, its cache here is at 9"):
+        run([executor], Step(aside.operation, aside.rows, payload=aside.payload, number=3))
 
 
 @pytest.mark.parametrize("bounds", [(0, 3), (0, 1, 3), (0, 1, 2, 3)], ids=str)

@@ -8,8 +8,11 @@ from msgspec import Struct
 
 from ringcore.cache.blocks import Blocks
 from ringcore.rank import report as module
+from ringcore.rank.executor import Executor
 from ringcore.rank.report import MEMORY_SECONDS, STEPS_SECONDS, Report
 from ringcore.spec.events import MemoryUsed, StepCount
+from ringcore.spec.shard import Shard
+from tests.ring.fake_rank import FakeStage
 
 
 class Agent:
@@ -81,3 +84,12 @@ def test_memory_is_told_apart_into_weights_caches_and_the_rest(agent: Agent, wor
     assert used.weight_bytes + used.kv_bytes + used.workspace_bytes == held
     assert used.resident_bytes > 0
     assert used.available_bytes > 0
+
+
+def test_caches_of_which_nothing_is_kept_are_told_with_the_memory(agent: Agent, work, clock) -> None:
+    Report(agent, work, 0).memory()
+    work.prefix_used = Executor(FakeStage(Shard(0, 1, 1))).prefix_used
+    Report(agent, work, 0).memory()
+    before, after = agent.of(MemoryUsed)
+    assert before.prefix is None
+    assert after.prefix is not None and after.prefix.uncached == ("SumCache",)
