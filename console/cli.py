@@ -8,6 +8,7 @@ import argparse
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     _use_what_the_terminal_can_show()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `console.__main__` has left it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = _run(given)
         sys.stdout.flush()
         return code

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -153,6 +154,25 @@ def test_a_reader_that_is_gone_ends_a_command_without_a_word() -> None:
     argv = f"{sys.executable} -m console models --only unknown | true; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", argv], capture_output=True, text=True, timeout=30)
     assert (ran.returncode, ran.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "words"),
+    [("console.cli", -signal.SIGINT, ""), ("console.commands.models", 130, "mlxring: interrupted\n")],
+)
+def test_ctrl_c_while_modules_load_leaves_no_traceback(module: str, code: int, words: str) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+        "sys.argv = ['mlxring', 'models']\n"
+        "from console.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ran.returncode, ran.stderr) == (code, words)
 
 
 def test_an_empty_question_starts_no_demo() -> None:
