@@ -57,7 +57,8 @@ class Elsewhere:
             return coming
         tokens = self._block_tokens * (len(run) - run.index(wanted[0]))
         size = sum(self._sizes[name] for name in wanted)
-        choice = self._worth.choice(size, tokens, self._seconds_per_token())
+        ahead = sum(self._sizes.get(name, 0) for some in self._coming.values() for name in some)
+        choice = self._worth.choice(size, tokens, self._seconds_per_token(), ahead)
         if choice.pays or wanted != self._declined:  # a long beginning comes in parts, and is asked for often
             self._say(f"{'bringing' if choice.pays else 'computing'} {choice}")
         if not choice.pays:

@@ -51,7 +51,8 @@ class Worth:
         took = max(1e-3, seconds - FIXED_SECONDS)
         self.bytes_per_second += _WEIGHT * (size / took - self.bytes_per_second)
 
-    def choice(self, size: int, tokens: int, seconds_per_token: float) -> Choice:
-        """``seconds_per_token``: of a prompt, as measured; 0 where it was not."""
-        moving = FIXED_SECONDS + size / max(1.0, self.bytes_per_second)
+    def choice(self, size: int, tokens: int, seconds_per_token: float, ahead: int = 0) -> Choice:
+        """``seconds_per_token``: of a prompt, as measured; 0 where it was not. ``ahead``: bytes that are on
+        their way for others, and come first."""
+        moving = FIXED_SECONDS + (ahead + size) / max(1.0, self.bytes_per_second)
         return Choice(size, tokens, moving, tokens * (seconds_per_token or ASSUMED_SECONDS_PER_TOKEN))

@@ -75,6 +75,19 @@ def test_two_sequences_wait_for_one_order() -> None:
     assert world.blocks() == [[0, 1], [2]]
 
 
+def test_who_would_wait_too_long_behind_others_computes() -> None:
+    world = World()
+    size = 40_000_000  # 0.8 s as assumed; 320 tokens take 1.6 s to compute, 64 tokens 0.32 s
+    world.there(0, size=size)
+    world.there(1, size=1)
+    assert world.order(0, 2, 3) is None, "64 tokens are computed sooner"
+    world.there(2, 3, 4, 5, size=1)
+    assert world.order(0, 2, 3, 4, 5) == 1
+    assert world.order(1) is None and world.said[-1].startswith("computing 64 tokens: 1 B from other hosts")
+    world.elsewhere.came(Brought(id=1, count=5, bytes=size, seconds=0.9))
+    assert world.order(1) == 2
+
+
 def test_what_came_is_in_place_and_what_did_not_is_not_asked_for_again() -> None:
     world = World()
     world.there(0, 1, 2)

@@ -44,6 +44,17 @@ def test_the_wait_has_an_end_and_costs_no_more_than_computing_or_a_second(
     assert choice.limit <= max(1, choice.computing)
 
 
+@given(sizes, sizes, counts, rates, paces)
+def test_what_comes_first_for_others_counts_as_if_it_were_moved_too(
+    size: int, ahead: int, tokens: int, rate: float, pace: float
+) -> None:
+    choice, all_of_it = (
+        Worth(rate).choice(size, tokens, pace, ahead),
+        Worth(rate).choice(size + ahead, tokens, pace),
+    )
+    assert (choice.moving, choice.limit, choice.size) == (all_of_it.moving, all_of_it.limit, size)
+
+
 def test_before_anything_was_measured_both_are_assumed() -> None:
     choice = Worth().choice(5_000_000, 400, 0.0)
     assert choice.computing == 400 * ASSUMED_SECONDS_PER_TOKEN
