@@ -177,10 +177,7 @@ class FakeRank:
 
     async def connect(self, *, context: int = CONTEXT, vocab_size: int = 320) -> "FakeRank":
         """Returns when the gateway knows it."""
-        reader, self._writer = await asyncio.open_unix_connection(
-            str(self.gateway.engine_socket),
-            limit=64 << 20,  # as `ringcore.engine.door`
-        )
+        reader, self._writer = await self._open()
         self._task = asyncio.create_task(self._read(reader))
         self.send(Ready(epoch=self.epoch, context=context, sequences=4, vocab_size=vocab_size))
 
@@ -237,6 +234,17 @@ class FakeRank:
         self._task.cancel()
         self._writer.close()
         await asyncio.wait({self._task})
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                try:
+                    return await asyncio.open_unix_connection(
+                        str(self.gateway.engine_socket),
+                        limit=64 << 20,  # as `ringcore.engine.door`
+                    )
+                except ConnectionRefusedError:  # it is bound, and listens in a moment
+                    await asyncio.sleep(0.01)
 
     async def _next(self, kind: type[_M]) -> _M:
         async with asyncio.timeout(_PATIENCE):
