@@ -26,16 +26,17 @@ def in_bits(
     if reason:
         raise _error(bits, reason)
     return [
-        _entry(entry, layers[owner].head if owner >= 0 else 0, bits)
+        _entry(entry, layers[owner], bits) if owner >= 0 else entry
         for entry, owner in zip(whole, owners, strict=True)
     ]
 
 
-def _entry(entry: Any, head: int, bits: int) -> Any:
+def _entry(entry: Any, layer: Kept, bits: int) -> Any:
     if type(entry) is CacheList:
-        return CacheList(*(_entry(each, head, bits) for each in entry.caches))
-    if type(entry) is not KVCache:
+        return CacheList(*(_entry(each, layer, bits) for each in entry.caches))
+    if type(entry) is not KVCache or not layer.per_token:  # a layer may have one that it never uses
         return entry
+    head = layer.head
     group = group_of(head)
     if not group:
         raise _error(

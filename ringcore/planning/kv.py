@@ -62,8 +62,9 @@ _RULES: Mapping[str, Rule] = {
     "exaone4": by_kind(kinds.exaone4, _BOTH),
     "exaone_moe": _MIXED,
     "falcon_h1": every(grouped, state.mamba_beside_attention),
-    "gear": by_kind(
-        kinds.named(lambda _: FULL), _BOTH, {STATE: lambda config: 2 * state.short_convolution(config)}
+    "gear": kv_rules.as_computed(
+        by_kind(kinds.named(lambda _: FULL), _BOTH, {STATE: kv_rules.convolved_heads}),
+        "attn_logit_softcapping",
     ),
     "gemma3_text": by_kind(kinds.every_nth("sliding_window_pattern", 6, SLIDING), _BOTH),
     "gemma4_text": by_kind(
@@ -95,7 +96,7 @@ _RULES: Mapping[str, Rule] = {
     "mamba": kv_rules.state_alone(state.mamba),
     "mamba2": kv_rules.state_alone(state.mamba2),
     "mellum": _MIXED,
-    "mimo_v2_flash": kv_rules.without_sinks(
+    "mimo_v2_flash": kv_rules.as_computed(
         by_kind(
             kinds.mimo_v2,
             {FULL: kv_rules.mimo_full, SLIDING: kv_rules.mimo_sliding},

@@ -101,6 +101,11 @@ def per_head(config: Config) -> Heads:
     return Heads(integer(config, "num_key_value_heads"), size, size)
 
 
+def convolved_heads(config: Config) -> int:
+    """A state: of keys and of values what a convolution looks back at."""
+    return (integer(config, "conv_L_cache", default=3) - 1) * grouped(config).numbers
+
+
 # Layers ------------------------------------------------------------------------------------------
 def every(heads: HeadsOf, fixed: Fixed | None = None) -> Rule:
     """The same in every layer."""
@@ -149,14 +154,14 @@ def ngram_latents(config: Config, count: int) -> list[Kept]:
     return [Kept(numbers, fixed=ids if number == 0 else 0) for number in range(count)]
 
 
-def without_sinks(rule: Rule, key: str) -> Rule:
-    """mlx-lm's attention over caches of few bits knows no sinks, which ``key`` puts into full attention."""
+def as_computed(rule: Rule, key: str) -> Rule:
+    """Where the config has ``key``, full attention is of a kind that takes no caches in few bits."""
 
-    def sinking(config: Config, count: int) -> Sequence[Kept]:
+    def checked(config: Config, count: int) -> Sequence[Kept]:
         found = rule(config, count)
         return [each._replace(head=0) for each in found] if config.get(key) else found
 
-    return sinking
+    return checked
 
 
 def openelm(config: Config, count: int) -> list[Kept]:

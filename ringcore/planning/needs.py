@@ -128,6 +128,8 @@ class Needs:
         rows = max(self.prefill_chunk, self.sequences)
         kind = SAME_AS.get(card.architecture, card.architecture)
         scores = 2 if kind in _TWO_SCORES else 1
+        if self.kv_bits:  # mlx-lm masks scores over such caches in an array of its own
+            scores += 1
         numbers = _HIDDEN_ARRAYS * card.hidden_size + _MLP_ARRAYS * card.mlp_width
         numbers += scores * card.attention_heads * self.context
         mask = rows * self.context

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.models.cache import KVCache, RotatingKVCache
+from msgspec import structs
 
 from ringcore.cache import sequence
 from ringcore.models.load import check_resident, load_stage
@@ -16,6 +17,7 @@ from ringcore.planning.bits import at_four_bits
 from ringcore.planning.needs import cache_tokens, windowed_tokens
 from ringcore.planning.plan import make_plan
 from ringcore.spec.plan import Plan
+from ringcore.spec.profile import CacheOptions
 from ringcore.spec.units import GIB
 from tests.checkpoint.files import read_card
 from tests.models.small import ARCHITECTURES, build
@@ -120,12 +122,17 @@ def test_no_windowed_cache_outgrows_what_is_counted(context: int, chunk: int, wi
     assert largest <= windowed_tokens(window, context, chunk)
 
 
-def test_a_prefill_stays_within_cache_and_workspace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kv_bits", [16, 8, 4])
+def test_a_prefill_stays_within_cache_and_workspace(kv_bits: int, tmp_path: Path) -> None:
     wide: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "max_position_embeddings": 4096}
     folder = build("llama", tmp_path / "model", layers=3, **wide)
     ring = profile(hosts(1), context=1024, prefill_chunk=256)
-    planned = make_plan(read_card(folder, "float32"), ring, facts(8 * GIB), {}).stages[0]
-    stage = load_stage(folder, planned.shard, dtype="float32", on_progress=lambda *_: None)
+    ring = structs.replace(ring, cache=CacheOptions(kv_bits=kv_bits))
+    plan = make_plan(read_card(folder, "float32"), ring, facts(8 * GIB), {})
+    planned = plan.stages[0]
+    stage = load_stage(
+        folder, planned.shard, dtype="float32", on_progress=lambda *_: None, kv_bits=plan.kv_bits
+    )
     before = mx.get_active_memory()
     mx.reset_peak_memory()
     cache = stage.make_cache()
