@@ -1,7 +1,7 @@
 """A model's empty caches with keys and values in few bits, where mlx-lm has a class for that.
 
-From the first token on: a number is rounded once, with its group of one token and head, so that neither
-chunks nor stages change an answer.
+From the first token on: a number is rounded once, with its group of one token and head, so that what comes
+of it hangs on neither chunks nor stages.
 """
 
 from collections.abc import Sequence

@@ -20,6 +20,7 @@ _DOUBLED = {
 }  # fmt: skip
 _HEADS = {"head_dim", "v_head_dim", "swa_v_head_dim", "qk_rope_head_dim"}
 _PER_PAIR = {"long_factor", "short_factor"}
+_FIRM = {8: 0.01, 4: 0.1}  # between the logits of the likeliest tokens, by bits
 
 
 def wide(config: dict[str, Any]) -> dict[str, Any]:
@@ -68,12 +69,18 @@ def greedy_whole(folder: Path, bits: int, count: int = ANSWER) -> list[int]:
     return answer
 
 
-def greedy_by_mlx_lm(folder: Path, bits: int, prompt: Sequence[int], count: int) -> list[int]:
-    """mlx-lm's own answer with such caches from the first token on."""
-    model, _ = load_model(folder)
-    cache = caches_in_bits(model, bits)
-    steps = generate_step(mx.array(prompt), model, max_tokens=count, prompt_cache=cache)
-    return [int(token) for token, _ in steps]
+def firm_answer(model: nn.Module, bits: int, prompt: Sequence[int], count: int) -> list[int] | None:
+    """mlx-lm's own answer with such caches from the first token on; None where two tokens are nearly as
+    likely. In chunks of other lengths sums differ in their last bits: a number that lies between two steps
+    is then rounded the other way, and with it goes a token that was hardly the likelier one."""
+    answer: list[int] = []
+    steps = generate_step(mx.array(prompt), model, max_tokens=count, prompt_cache=caches_in_bits(model, bits))
+    for token, logprobs in steps:
+        second, first = mx.sort(logprobs)[-2:].tolist()
+        if first - second < _FIRM[bits]:
+            return None
+        answer.append(int(token))
+    return answer
 
 
 def _in_bits(fresh: Any, tried: Any, bits: int) -> Any:

@@ -18,13 +18,14 @@ from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
 from tests.checkpoint.files import read_card
 from tests.models.in_process import InProcess
-from tests.models.kv_bits import build_wide, caches_in_bits, greedy_whole, quantized
+from tests.models.kv_bits import build_wide, caches_in_bits, firm_answer, greedy_whole, quantized
 from tests.models.running import PROMPT, greedy, step
 from tests.models.small import VOCABULARY, build
 
 LAYERS = 5
 CUTS = ((0, 2, 5), (0, 1, 3, 5))
 ANSWER = 24
+SHORT = 12
 SOME = (
     ("llama", 8),
     ("llama", 4),
@@ -106,22 +107,34 @@ def prompt(length: int, seed: int = 0) -> list[int]:
 
 @pytest.mark.parametrize("bits", [8, pytest.param(4, marks=pytest.mark.slow)])
 def test_sequences_answer_among_others_and_from_blocks_as_alone(bits: int, tmp_path: Path) -> None:
-    stages = load(build_wide("llama", tmp_path / "model"), bits, 0, 2, LAYERS)
-    cold, warm = InProcess(stages), InProcess(stages, prefix_blocks=64)
+    folder = build_wide("llama", tmp_path / "model")
+    model, _ = load_model(folder)
     shared = prompt(BLOCK_TOKENS + 30)
+    first: list[tuple[list[int], list[int]]] = []
+    following: list[tuple[list[int], list[int]]] = []
+    for number in range(200):
+        tokens = [*shared, *prompt(10 + number % 20, number)]
+        answer = firm_answer(model, bits, tokens, SHORT)
+        longer = [*tokens, *(answer or ()), 7]
+        then = firm_answer(model, bits, longer, 4) if answer else None
+        if answer and then:
+            first.append((tokens, answer))
+            following.append((longer, then))
+        if len(first) == 3:
+            break
+    ring = InProcess(load(folder, bits, 0, 2, LAYERS), prefix_blocks=64)
     for time in ("first", "again"):
-        for number in range(3):
-            warm.submit(f"{time}{number}", [*shared, *prompt(10 * number, number)], ANSWER + number)
-        warm.run()
-    for number in range(3):
-        tokens = [*shared, *prompt(10 * number, number)]
-        expected = cold.answer(str(number), tokens, ANSWER + number)
-        assert warm.tokens(f"first{number}") == warm.tokens(f"again{number}") == expected
-        following = [*tokens, *expected, 7]
-        assert warm.answer(f"then{number}", following, 8) == cold.answer(f"then{number}", following, 8)
-        held = (len(tokens) + len(expected) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
-        assert warm.cached(f"then{number}") == held
-    assert any(len(step.rows) > 1 for step in warm.steps)
+        for number, (tokens, _) in enumerate(first):
+            ring.submit(f"{time}{number}", tokens, SHORT)
+        ring.run()
+    for number, (tokens, answer) in enumerate(first):
+        assert ring.tokens(f"first{number}") == answer, (number, tokens)
+        assert ring.tokens(f"again{number}") == answer, (number, tokens)
+        assert ring.cached(f"again{number}") == BLOCK_TOKENS
+        longer, then = following[number]
+        assert ring.answer(f"then{number}", longer, 4) == then
+        assert ring.cached(f"then{number}") == (len(longer) - 2) // BLOCK_TOKENS * BLOCK_TOKENS
+    assert any(len(step.rows) > 1 for step in ring.steps)
 
 
 def test_blocks_take_what_is_planned_and_come_back_from_disk(tmp_path: Path) -> None:
@@ -129,9 +142,13 @@ def test_blocks_take_what_is_planned_and_come_back_from_disk(tmp_path: Path) -> 
     card = in_bits(read_card(folder, "float32"), 8)
     stages = load(folder, 8, 0, 2, LAYERS)
     folders = [tmp_path / "a", tmp_path / "b"]
-    tokens = prompt(2 * BLOCK_TOKENS + 9)
+    model, _ = load_model(folder)
+    prompts = (prompt(2 * BLOCK_TOKENS + 9, seed) for seed in range(200))
+    tokens, expected = next(
+        (each, answer) for each in prompts if (answer := firm_answer(model, 8, each, 8)) is not None
+    )
     first = InProcess(stages, prefix_blocks=8, folders=folders)
-    expected = first.answer("a", tokens, 8)
+    assert first.answer("a", tokens, 8) == expected
     assert [executor.blocks.nbytes for executor in first.executors] == [
         2 * block_bytes(card, 0, 2, BLOCK_TOKENS),
         2 * block_bytes(card, 2, LAYERS, BLOCK_TOKENS),
