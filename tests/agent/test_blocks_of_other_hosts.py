@@ -1,5 +1,6 @@
 """A ring whose layers moved begins prompts with what its hosts have in files, wherever that lies."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from ringcore import __version__
+from ringcore.agent import peer_link
+from ringcore.agent.peer_messages import Present, from_leader
 from ringcore.spec.events import LogLine, MemoryUsed, PrefixUsed, RingChanged
 from tests.agent.harness import Agents
 from tests.gateway.small_tokenizer import SPECIAL, write_tokenizer
@@ -170,3 +174,22 @@ def test_a_disk_that_goes_silent_costs_the_time_out_and_the_ring_still_ends(
     assert any(text.endswith("were not enough") for text in three.said())
     three.wait(0, lambda used: used.missed == 3)
     three.stop()
+
+
+async def test_a_connection_for_blocks_that_nobody_asked_for_is_closed_and_the_ring_goes_on(
+    start: Start, expected: dict[int, str]
+) -> None:
+    ring = start([3, 2])
+    agents = ring.agents
+    for rank in (1, 5):  # a member that is here, and one that there is not
+        reader, writer = await asyncio.open_connection("127.0.0.1", agents.control_port)
+        link = await peer_link.greet(reader, writer, b"s" * 32, from_leader)
+        link.send(
+            Present(rank=rank, run_id="run0", digest=agents.plan.digest, version=__version__, blocks=True)
+        )
+        with pytest.raises(ConnectionError, match="closed"):
+            await link.receive()
+        link.cut()
+    assert await asyncio.to_thread(ring.ask, 1) == (expected[1], 0)
+    until(lambda: any("is none of this ring" in text for text in ring.said()), "the refusal in the log", 10)
+    await asyncio.to_thread(ring.stop)
