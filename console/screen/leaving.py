@@ -15,7 +15,7 @@ from console.screen.picture import Picture
 from console.screen.work import Work
 from ringcore.spec.profile import Profile
 
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # ctrl+c itself is a key here
 
 
 class Leaving:

@@ -238,7 +238,7 @@ async def test_leaving_a_demo_stops_its_ring() -> None:
         assert it.cluster.asked == ["follow", "stop"] and message(it) == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_demo_that_is_ended_from_outside_stops_its_ring(number: signal.Signals) -> None:
     async with opened(fake.serving(), quit_stops_ring=True) as it:
         os.kill(os.getpid(), number)
