@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ringcore.gateway.dialect import Dialect
 from ringcore.gateway.errors import ApiFault, invalid
-from ringcore.gateway.grammar import CallMarks, grammar_of, grammar_with_calls
+from ringcore.gateway.grammar import CallMarks, calls_of, grammar_of, grammar_with_calls
 from ringcore.gateway.messages import Message, Tool
 from ringcore.gateway.parameters import ChatParameters
 from ringcore.gateway.sections import Kind, Marks
@@ -130,23 +130,8 @@ def _grammar(text: Text, parameters: ChatParameters) -> str:
 
 def _calls_of(tools: Sequence[Tool], *, only_strict: bool = False) -> dict[str, Any]:
     """The schema of a call of one of ``tools``; ``only_strict``: the others' arguments are any object."""
-    calls = [
-        _call_of(
-            tool.function.name,
-            tool.function.parameters if tool.function.strict or not only_strict else None,
-        )
-        for tool in tools
-    ]
-    return {"anyOf": calls} if len(calls) > 1 else calls[0]
-
-
-def _call_of(name: str, parameters: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"name": {"const": name}, "arguments": parameters or {"type": "object"}},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
+    functions = [tool.function for tool in tools]
+    return calls_of({f.name: f.parameters if f.strict or not only_strict else None for f in functions})
 
 
 def _lacks(param: str, reason: str) -> ApiFault:

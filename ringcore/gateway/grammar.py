@@ -18,7 +18,9 @@ from ringcore.spec.engine import MAX_GRAMMAR_BYTES
 # Between the parts of a document. Without a bound a small model may write blanks for ever.
 _BLANKS = r"[ \n]{0,6}"
 # What says something of a schema and changes no document of it. Schemas made from types are full of it.
-_REMARKS = frozenset({"title", "description", "examples", "default", "deprecated", "$comment", "readOnly"})
+_REMARKS = frozenset(
+    {"title", "description", "examples", "default", "deprecated", "$comment", "readOnly", "$schema"}
+)
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _AS_THEY_ARE = ("const", "enum", "required", "dependentRequired")
 
@@ -76,6 +78,43 @@ def grammar_with_calls(
             rules[0] = "start: call* rest"
     rules += [f"call_body: {_json(call, field)}", r"BLANK: /[ \n]{1,6}/"]
     return _checked(LLMatcher.grammar_from_lark("%llguidance {}\n" + "\n".join(rules) + "\n"), field)
+
+
+def calls_of(tools: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """The schema of a call of one of ``tools``: schemas of arguments by name, None: any object."""
+    several = len(tools) > 1
+    calls: list[dict[str, Any]] = []
+    for number, (name, arguments) in enumerate(tools.items()):
+        place = f"#/anyOf/{number}/properties/arguments" if several else "#/properties/arguments"
+        calls.append(
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"const": name},
+                    "arguments": _at(place, arguments or {"type": "object"}),
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    return {"anyOf": calls} if several else calls[0]
+
+
+def _at(place: str, schema: Any) -> Any:
+    """``schema``, whose references begin at its own root, as it reads at ``place`` of another."""
+    if isinstance(schema, list):
+        return [_at(place, item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+            found[key] = place + value[1:]
+        elif key in _BY_NAME and isinstance(value, dict):
+            found[key] = {name: _at(place, item) for name, item in value.items()}
+        else:
+            found[key] = value if key in _AS_THEY_ARE else _at(place, value)
+    return found
 
 
 def _mark(text: str, token: int | None) -> str:

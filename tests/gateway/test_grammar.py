@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from ringcore.gateway.grammar import CallMarks, grammar_of, grammar_with_calls
+from ringcore.gateway.grammar import CallMarks, calls_of, grammar_of, grammar_with_calls
 from tests.gateway.small_tokenizer import write_tokenizer
 
 START, END = "<tool_call>", "</tool_call>"
@@ -76,6 +76,37 @@ def test_beside_a_format_the_answer_is_a_document_or_calls(model: Model) -> None
         ("words", False), ("", False), (f'{{"a": 1}}{START}{GOOD}{END}', False),
         (f"{START}{BAD}{END}", False),
     ):  # fmt: skip
+        assert model.may(grammar, model.tokenizer.encode(text).ids) is good, text
+
+
+LIST = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "$defs": {"node": {
+        "type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+        "required": ["next"], "additionalProperties": False}},
+    "type": "object", "properties": {"n": {"$ref": "#/$defs/node"}}, "required": ["n"],
+    "additionalProperties": False,
+}  # fmt: skip
+FLAG = {
+    "definitions": {"node": {"type": "boolean"}}, "type": "object",
+    "properties": {"n": {"$ref": "#/definitions/node"}}, "required": ["n"], "additionalProperties": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tools", [{"a": LIST}, {"a": LIST, "b": FLAG, "c": None}], ids=["one", "three"])
+@pytest.mark.parametrize("marked", [False, True])
+def test_references_of_a_tool_are_its_own(model: Model, tools: dict[str, Any], marked: bool) -> None:
+    calls = calls_of(tools)
+    grammar = grammar_with_calls(calls, model.marks, "tools") if marked else grammar_of(calls, "tools")
+    for name, arguments, good in (
+        ("a", '{"n": {"next": {"next": null}}}', True),
+        ("a", '{"n": true}', False),
+        ("b", '{"n": true}', "b" in tools),
+        ("b", '{"n": {"next": null}}', False),
+        ("c", '{"x": [1]}', "c" in tools),
+    ):
+        text = f'{{"name": "{name}", "arguments": {arguments}}}'
+        text = f"{START}{text}{END}" if marked else text
         assert model.may(grammar, model.tokenizer.encode(text).ids) is good, text
 
 
