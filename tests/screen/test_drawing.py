@@ -221,12 +221,19 @@ def test_what_is_kept_of_earlier_sequences_has_a_part_of_its_own_and_its_use_is_
     shown = picture(script.records)
     drawn = MemoryPane().draw(shown, 110).plain.splitlines()[0]
     assert "▚▚" in drawn and used_of(sum(held(memory)) + 2 * GIB, 48 * GIB) in drawn
+    assert MemoryPane().draw(shown, 110).plain.splitlines()[-1] == (
+        "kept 12 blocks, 2.0 GiB   3 hits, 1,024 tokens"
+    )
     told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
     assert told["kept"] == "12 blocks, 2.0 GiB; 3 hits reused 1,024 tokens, 5 blocks evicted"
     assert "2.0 GiB kept" in told["used"] and "on disk" not in told
     on_disk = structs.replace(used, disk_blocks=1200, disk_bytes=30 * GIB, brought=7, damaged=1)
     script.add(0, structs.replace(memory, prefix=on_disk))
     shown = picture(script.records)
+    assert MemoryPane().draw(shown, 54).plain.splitlines()[-2:] == [
+        "kept 12 blocks, 2.0 GiB   3 hits, 1,024 tokens",
+        "disk 1,200 blocks, 30.0 GiB",
+    ]
     told = dict(memory_lines(shown.state.hosts[0], shown.stage(0)))
     assert told["on disk"] == (
         "1,200 blocks, 30.0 GiB; 7 blocks came from other hosts; 1 damaged file removed"

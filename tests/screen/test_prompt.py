@@ -5,7 +5,8 @@ from textual.events import Paste
 from textual.widgets import Markdown
 
 from console.ports import ChatDelta, ChatMessage
-from console.screen.panes.prompt import figures_line
+from console.screen.panes.prompt import figures
+from console.screen.phrases import fitted
 from ringcore.spec.errors import ApiError
 from tests.screen import fake
 from tests.screen.driver import SMALL, Open, opened
@@ -47,7 +48,8 @@ async def test_an_answer_is_drawn_as_markdown_with_its_figures() -> None:
 )
 def test_the_figures_tell_how_much_of_the_prompt_came_from_the_cache(cached: int | None, words: str) -> None:
     last = ChatDelta(finish_reason="stop", prompt_tokens=1180, completion_tokens=118, cached_tokens=cached)
-    assert figures_line(last).endswith(words)
+    assert fitted(figures(last), 0).endswith(words)
+    assert fitted(figures(last), 54).splitlines()[-1].endswith(words.rpartition("   ")[2])
 
 
 async def test_the_conversation_goes_with_the_next_question() -> None:

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from console.logs.text import safe_line
 from console.screen.panes.pane import TextPane
+from console.screen.phrases import fitted
 from console.screen.picture import Picture
 from console.screen.theme import BAD, DIM, badge, fit_name
 from console.state import HostView
@@ -36,15 +37,26 @@ class MemoryPane(TextPane):
         if picture.plan is None and not known:
             return Content.styled("Not known yet: a plan says what each rank will hold.", DIM)
         rows = [_row(host, picture.stage(host.rank), width) for host in picture.state.hosts]
-        return Content("\n").join([*rows, *_not_kept(picture.state.hosts)])
+        return Content("\n").join([*rows, *_kept(picture.state.hosts, width)])
 
 
-def _not_kept(hosts: Sequence[HostView]) -> Iterator[Content]:
-    names = {
-        name for host in hosts if host.memory and host.memory.prefix for name in host.memory.prefix.uncached
-    }
+def _kept(hosts: Sequence[HostView], width: int) -> Iterator[Content]:
+    """What all ranks together keep of earlier prompts, which are the same ones on each; or why nothing."""
+    kept = [host.memory.prefix for host in hosts if host.memory and host.memory.prefix]
+    names = {name for each in kept for name in each.uncached}
     if names:
         yield Content.styled(safe_line(f"earlier prompts: not kept: {', '.join(sorted(names))}"), DIM)
+    elif any(each.blocks or each.disk_blocks for each in kept):
+        yield Content.styled(fitted(_kept_words(kept), width), DIM)
+
+
+def _kept_words(kept: Sequence[PrefixUsed]) -> Iterator[str]:
+    yield f"kept {kept[0].blocks:,} blocks, {format_bytes(sum(each.bytes for each in kept))}"
+    if kept[0].hits:
+        yield f"{kept[0].hits:,} hit{'s' * (kept[0].hits > 1)}, {kept[0].reused_tokens:,} tokens"
+    if any(each.disk_blocks for each in kept):
+        most = max(each.disk_blocks for each in kept)
+        yield f"disk {most:,} blocks, {format_bytes(sum(each.disk_bytes for each in kept))}"
 
 
 def used_of(used: int, ceiling: int) -> str:

@@ -4,7 +4,7 @@ Knows how to ask (a callable) and values of `console.ports`; not how the questio
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 
 from textual import on
@@ -21,12 +21,14 @@ from console.screen.actions import hints
 from console.screen.clipboard import copy
 from console.screen.panes.pane import Pane
 from console.screen.panes.prompt_input import PromptInput
+from console.screen.phrases import fitted
 from console.screen.picture import Picture, why_no_chat
 from console.screen.theme import BAD, DIM
 from ringcore.spec.errors import Failure, MlxringError
 
 Chat = Callable[[Sequence[ChatMessage]], AsyncIterator[ChatDelta]]
 GROUP = "chat"
+_CUT = {"length": "cut at the length limit", "cancelled": "cancelled"}
 
 
 class PromptPane(Pane):
@@ -131,15 +133,15 @@ class PromptPane(Pane):
         self._label()
         messages = self._messages  # a new conversation gets a list of its own
         messages.append(ChatMessage("user", question))
-        answer, figures = Markdown(classes="turn answer", open_links=False), _waiting()
+        answer, below = Markdown(classes="turn answer", open_links=False), Figures()
         await self._talk.mount_all(
-            [Static(Content(question), markup=False, classes="turn question"), answer, figures]
+            [Static(Content(question), markup=False, classes="turn question"), answer, below]
         )
         self._talk.anchor()
         text: list[str] = []
         stream = Markdown.get_stream(answer)
         last = ChatDelta()
-        end = Content.styled("the answer broke off without a reason; see Logs", BAD)
+        end: Content | None = Content.styled("the answer broke off without a reason; see Logs", BAD)
         try:
             async with aclosing(_closable(self._chat(tuple(messages)))) as deltas:
                 async for delta in deltas:
@@ -149,7 +151,7 @@ class PromptPane(Pane):
                         await stream.write(piece)
                     last = delta
             if last.finish_reason:
-                end = Content.styled(figures_line(last), DIM)
+                end = None
         except MlxringError as error:
             end = failure_text(error.failure)
         except asyncio.CancelledError:
@@ -159,7 +161,10 @@ class PromptPane(Pane):
             # Reached by a cancel too: what came so far stays, and says that it is not the whole answer.
             with suppress(asyncio.CancelledError):  # its task may be cancelled before its first step
                 await stream.stop()
-            figures.update(end)
+            if end is None:
+                below.tell(last)
+            else:
+                below.update(end)
             self._answering = None
             self._label()
             if text:
@@ -168,9 +173,24 @@ class PromptPane(Pane):
                 messages.pop()
 
 
-def _waiting() -> Static:
-    text = Content.styled("… answering; esc breaks it off", DIM)
-    return Static(text, markup=False, classes="turn figures")
+class Figures(Static):
+    """What an answer took, drawn anew when the width changes; until it ends, that it is on its way."""
+
+    def __init__(self) -> None:
+        waiting = Content.styled("… answering; esc breaks it off", DIM)
+        super().__init__(waiting, markup=False, classes="turn figures")
+        self._last: ChatDelta | None = None
+
+    def tell(self, last: ChatDelta) -> None:
+        self._last = last
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._last is not None:
+            self.update(Content.styled(fitted(figures(self._last), self.content_size.width), DIM))
 
 
 async def _closable(deltas: AsyncIterator[ChatDelta]) -> AsyncGenerator[ChatDelta, None]:
@@ -183,12 +203,15 @@ async def _closable(deltas: AsyncIterator[ChatDelta]) -> AsyncGenerator[ChatDelt
             await deltas.aclose()
 
 
-def figures_line(last: ChatDelta) -> str:
-    """``14.2 tok/s   first token 0.8 s   120 tokens   1,024 of 1,180 tokens from cache``"""
-    reason = {"length": "   cut at the length limit", "cancelled": "   cancelled"}.get(last.finish_reason, "")
-    speed = f"{last.tokens_per_second:.1f} tok/s   first token {last.first_token_seconds:.1f} s"
-    cache = "" if last.cached_tokens is None else f"   {cache_words(last)}"
-    return f"{speed}   {last.completion_tokens:,} tokens{cache}{reason}"
+def figures(last: ChatDelta) -> Iterator[str]:
+    """``14.2 tok/s``, ``first token 0.8 s``, ``120 tokens``, ``1,024 of 1,180 tokens from cache``"""
+    yield f"{last.tokens_per_second:.1f} tok/s"
+    yield f"first token {last.first_token_seconds:.1f} s"
+    yield f"{last.completion_tokens:,} tokens"
+    if last.cached_tokens is not None:
+        yield cache_words(last)
+    if last.finish_reason in _CUT:
+        yield _CUT[last.finish_reason]
 
 
 def cache_words(last: ChatDelta) -> str:
