@@ -15,6 +15,8 @@ from benchmarks.prefix_rings import SEQUENCES, Rings
 from benchmarks.running import make_model, progress, run, to_its_end
 from ringcore.planning.prefix import BLOCK_TOKENS
 
+MEASURES = ("cost", "seen")
+
 
 def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -23,6 +25,7 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", default="smollm2-float32", choices=MODELS, help="(smollm2-float32)")
     add("--ranks", type=int, default=2, choices=range(1, 9), help="of the ring (2)")
+    add("--measures", default=",".join(MEASURES), help=f"of {', '.join(MEASURES)}")
     add("--repeat", type=int, default=5, help="rounds (5)")
     add("--prompt", type=int, default=2000, help="tokens of a prompt (2000)")
     add("--seen", type=int, default=1900, help="of them seen before (1900)")
@@ -33,6 +36,8 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
         asked.model, asked.repeat, asked.prompt, asked.seen = "tiny", 2, 300, 270
     if asked.repeat < 1 or not BLOCK_TOKENS <= asked.seen < asked.prompt:
         parser.error(f"--repeat must be at least 1, --seen {BLOCK_TOKENS} and less than --prompt")
+    if wrong := set(asked.measures.split(",")) - set(MEASURES):
+        parser.error(f"{', '.join(sorted(wrong))!r} is none of {', '.join(MEASURES)}")
     return asked
 
 
@@ -49,8 +54,9 @@ async def measure(asked: argparse.Namespace) -> prefix_results.Found:
         await make_model(asked.model, folder, cores)
         rings = Rings(asked, folder, cores)
         try:
-            costs = await rings.costs()
-            seen, stored = await rings.seen()
+            wanted = asked.measures.split(",")
+            costs = await rings.costs() if "cost" in wanted else ()
+            seen, stored = await rings.seen() if "seen" in wanted else ((), ())
         finally:
             await to_its_end(asyncio.ensure_future(rings.end()))
     return prefix_results.Found(

@@ -62,11 +62,9 @@ class Rings:
         return self._rings[DISK].computes_with
 
     async def costs(self) -> tuple[prefix_results.Cost, ...]:
-        """Of prompts that nobody has seen, on all three rings by turns; that with files alone runs on."""
-        for name, ring in self._rings.items():
-            progress(f"starting the ring: {name}")
-            await ring.start()
-            await self._ask(ring, self._prompts.take(self._asked.prompt))
+        """Of prompts that nobody has seen, on all three rings by turns."""
+        for name in self._rings:
+            await self._start(name)
         seconds: dict[str, list[float]] = {name: [] for name in self._rings}
         processor: dict[str, list[float]] = {name: [] for name in self._rings}
         for number in range(self._asked.repeat):
@@ -82,7 +80,7 @@ class Rings:
                 progress(
                     f"not seen, round {number + 1}/{self._asked.repeat}, {name}: {seconds[name][-1]:.3f} s"
                 )
-        await asyncio.gather(*(self._rings[name].end() for name in (OFF, MEMORY)))
+        await self.end()
         return (
             prefix_results.cost("time", "s a prompt", seconds),
             prefix_results.cost("processor time of the ring", "s a prompt", processor),
@@ -93,18 +91,19 @@ class Rings:
         tokens take."""
         ring, asked = self._rings[DISK], self._asked
         starts = [self._prompts.take(asked.seen) for _ in range(asked.repeat)]
+        await self._start(DISK)
         found = [await self._beside_cold(ring, "from memory", starts, again=True)]
         await _settled(ring)
         stored = [await self._in_memory(ring)]
         await ring.end()
         stored.append(self._in_files(ring))
-        await self._again(ring)
+        await self._start(DISK)
         found.append(await self._beside_cold(ring, "from disk after a restart", starts))
         if self.moved != self.layers:
             await _settled(ring)
             await ring.end()
             ring.split(self.moved)
-            await self._again(ring)
+            await self._start(DISK)
             found.append(await self._beside_cold(ring, "from disk after layers moved", starts))
         return tuple(found), tuple(stored)
 
@@ -135,10 +134,10 @@ class Rings:
             )
         return prefix_results.seen(name, pairs, cached)
 
-    async def _again(self, ring: Ours) -> None:
-        progress("starting the ring once more")
-        await ring.start()
-        await self._ask(ring, self._prompts.take(self._asked.prompt))
+    async def _start(self, name: str) -> None:
+        progress(f"starting the ring: {name}")
+        await self._rings[name].start()
+        await self._ask(self._rings[name], self._prompts.take(self._asked.prompt))
 
     async def _ask(self, ring: Ours, prompt: Sequence[int], tokens: int = 1) -> Answer:
         task = Task(kind="prefill", prompts=(tuple(prompt),), tokens=tokens)

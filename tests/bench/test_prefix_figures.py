@@ -50,7 +50,9 @@ def test_each_round_begins_with_another_ring() -> None:
     assert sorted(turned("abc", 2)) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("wrong", [["--seen", "2000"], ["--seen", "63"], ["--repeat", "0"], ["--model", "x"]])
+@pytest.mark.parametrize(
+    "wrong", [["--seen", "2000"], ["--seen", "63"], ["--repeat", "0"], ["--measures", "x"]]
+)
 def test_wrong_options_are_refused_before_anything_starts(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         arguments_of(wrong)
