@@ -58,7 +58,7 @@ class Ours:
         sequences: int,
         context: int,
         cores: Sequence[int],
-        cache: Mapping[str, str] | None = None,
+        cache: Mapping[str, str | int] | None = None,
         name: str = "ring",
     ) -> None:
         self.name = name

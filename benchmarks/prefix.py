@@ -29,6 +29,7 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     add("--repeat", type=int, default=5, help="rounds (5)")
     add("--prompt", type=int, default=2000, help="tokens of a prompt (2000)")
     add("--seen", type=int, default=1900, help="of them seen before (1900)")
+    add("--block-tokens", type=int, default=0, help="of a block; 0: what suits the model (0)")
     add("--out", type=Path, default=Path("prefix.json"), help="the JSON file (prefix.json)")
     add("--quick", action="store_true", help="a tiny model and short prompts: does it all work")
     asked = parser.parse_args(given)
@@ -73,6 +74,7 @@ async def measure(asked: argparse.Namespace) -> prefix_results.Found:
             repeat=asked.repeat,
             prompt_tokens=asked.prompt,
             seen_tokens=asked.seen,
+            block_tokens=rings.block_tokens,
             context=rings.context,
             sequences=SEQUENCES,
             memory=rings.memory,

@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     repeat: int
     prompt_tokens: int
     seen_tokens: int
+    block_tokens: int
     context: int
     sequences: int
     memory: str
@@ -120,7 +121,7 @@ def table(found: Found) -> str:
         f"{machine.load_after:.1f} after, {asked.repeat} rounds, commit {found.commit[:12]}",
         "",
         f"seconds to the first token of a prompt of {asked.prompt_tokens} tokens, "
-        f"{asked.seen_tokens} of them seen before",
+        f"{asked.seen_tokens} of them seen before, in blocks of {asked.block_tokens}",
     ]
     for each in found.seen:
         aim = f", aim {each.aim:.2f}" if each.aim is not None else ""

@@ -45,10 +45,10 @@ class Rings:
         self._prompts = Prompts(self._card.vocab_size, seed=1)
         self.context = asked.prompt + _ROOM
         self.layers, self.moved = splits(len(self._card.layers), asked.ranks)
-        self._of_block = block_tokens(self._card, 0)
-        self._block_bytes = block_bytes(self._card, 0, len(self._card.layers), self._of_block)
+        self.block_tokens = block_tokens(self._card, asked.block_tokens)
+        self._block_bytes = block_bytes(self._card, 0, len(self._card.layers), self.block_tokens)
         # All that a phase asks stays: a prompt asked twice, or one and its like.
-        blocks = (2 * asked.repeat + 4) * (asked.prompt // self._of_block + 1)
+        blocks = (2 * asked.repeat + 4) * (asked.prompt // self.block_tokens + 1)
         size = max(_LEAST_MIB, -(-blocks * self._block_bytes // MIB))
         self.memory, self.disk = f"{size} MiB", f"{4 * size} MiB"
         self._rings = {
@@ -155,13 +155,14 @@ class Rings:
         return self._stored("files", len(files) // self._asked.ranks, size)
 
     def _stored(self, where: str, blocks: int, size: int) -> prefix_results.Stored:
-        tokens, least = blocks * self._of_block, blocks * self._block_bytes
+        tokens, least = blocks * self.block_tokens, blocks * self._block_bytes
         return prefix_results.Stored(where=where, tokens=tokens, bytes=size, least_bytes=least)
 
-    def _ring(self, name: str, cache: dict[str, str]) -> Ours:
+    def _ring(self, name: str, cache: dict[str, str | int]) -> Ours:
         return Ours(
             self._model, self._folder / name.replace(" ", "-"), ranks=self._asked.ranks, cores=self._cores,
-            sequences=SEQUENCES, context=self.context, cache=cache, layers=self.layers, name=name,
+            sequences=SEQUENCES, context=self.context, cache=cache | {"block_tokens": self.block_tokens},
+            layers=self.layers, name=name,
         )  # fmt: skip
 
 

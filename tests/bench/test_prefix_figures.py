@@ -66,8 +66,8 @@ def test_the_table_says_every_figure_and_how_many_tokens_were_not_computed() -> 
         commit="c" * 40,
         settings=prefix_results.Settings(
             model="tiny", about="small", computes_with="cpu", ranks=2, layers=(2, 2), moved=(1, 3), repeat=1,
-            prompt_tokens=200, seen_tokens=190, context=712, sequences=2, memory="1 MiB", disk="4 MiB",
-            started="",
+            prompt_tokens=200, seen_tokens=190, block_tokens=64, context=712, sequences=2, memory="1 MiB",
+            disk="4 MiB", started="",
         ),
         seen=(prefix_results.seen("from disk after a restart", [(2.0, 0.5)], [128]),),
         stored=(prefix_results.Stored(where="files", tokens=64, bytes=64_640, least_bytes=64_000),),

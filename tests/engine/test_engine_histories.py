@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import structs
 
 from ringcore.engine import prefix_steps
+from ringcore.engine.engine import Engine
 from ringcore.engine.step import Operation, Step
+from ringcore.spec.control import Bring, Brought
 from ringcore.spec.engine import Finished, Refused, Started, Submit, Token
 from tests.engine.test_engine_prefix import CACHES, B, Rank, blocks, held_last
 
@@ -20,11 +22,44 @@ CAUSE = "memory is short"
 
 
 class Ranks(Rank):
-    """As `Rank`; files may go from under it, by order or by themselves."""
+    """As `Rank`; files may go from under it, by order or by themselves, or lie on other hosts: ``far``, until
+    one of the orders ``asked`` brings them."""
+
+    def __init__(self, places: int, *, stages: int, disk: bool, caches: str) -> None:
+        super().__init__(places, stages=stages, disk=disk, caches=caches)
+        self.far: dict[bytes, tuple[int, ...]] = {}
+        self.asked: list[Bring] = []
+        self.engine = Engine(
+            self.engine._limits,
+            lambda name: disk and name in self.disk,
+            self.asked.append,
+            lambda _text: None,
+        )
+
+    def come_to_rest(self) -> None:
+        while not self.engine.idle:
+            self.issue()
+            if self.flights:
+                self.come_round()
+            elif self.asked:
+                self.bring(1)
+            else:
+                raise AssertionError("nothing moves any more")
+
+    def bring(self, count: int) -> None:
+        """The agents' answer to the oldest order."""
+        order = self.asked.pop(0)
+        names = [bytes.fromhex(name) for name in order.blocks]
+        count = next(
+            (n for n, name in enumerate(names[:count]) if name not in self.far), min(count, len(names))
+        )
+        self.disk |= {name: self.far[name] for name in names[:count]}
+        self.engine.brought(Brought(id=order.id, count=count, seconds=0.5, bytes=1000))
 
     def _done(self, step: Step) -> Step:
         if step.operation is Operation.FORGET and not step.payload:
             self.disk.clear()
+            self.far.clear()
         return super()._done(step)
 
     def _fetched(self, step: Step) -> Step:
@@ -141,6 +176,18 @@ class Histories(RuleBasedStateMachine):
     def lose_a_file(self, data: st.DataObject) -> None:
         del self.ring.disk[data.draw(st.sampled_from(sorted(self.ring.disk)))]
 
+    @precondition(lambda self: self.with_files and self.ring.disk)
+    @rule(data=st.data(), size=st.sampled_from([1000, 1 << 50]))
+    def find_files_on_other_hosts_alone(self, data: st.DataObject, size: int) -> None:
+        names = data.draw(st.sets(st.sampled_from(sorted(self.ring.disk)), min_size=1))
+        self.ring.far |= {name: self.ring.disk.pop(name) for name in sorted(names)}
+        self.ring.engine.elsewhere([(name.hex(), size) for name in sorted(names)])
+
+    @precondition(lambda self: self.ring.asked)
+    @rule(count=st.integers(0, 5))
+    def have_blocks_brought(self, count: int) -> None:
+        self.ring.bring(count)
+
     @invariant()
     def there_are_no_more_blocks_than_places(self) -> None:
         assert len(self.ring.blocks) <= self.ring.places
@@ -160,7 +207,7 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "ring"):
             return
         self.have_memory_again()
-        self.ring.run()
+        self.ring.come_to_rest()
         assert self.ring.slots == {}
         for name in self.most:
             assert len(self.ended(name)) == 1 or name in self.unheard, name
@@ -175,7 +222,7 @@ class Histories(RuleBasedStateMachine):
             expected = B * (whole.index(False) if False in whole else len(whole))
             name = f"after {len(self.most)}"
             self.ask(name, [*tokens, 1], 1)
-            self.ring.run()
+            self.ring.come_to_rest()
             (started,) = [m for m in self.ring.of(name) if isinstance(m, Started)]
             assert started.cached_tokens >= expected
             assert self.with_files or started.cached_tokens == expected
