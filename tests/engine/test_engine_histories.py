@@ -27,6 +27,7 @@ class Ranks(Rank):
 
     def __init__(self, places: int, *, stages: int, disk: bool, caches: str) -> None:
         super().__init__(places, stages=stages, disk=disk, caches=caches)
+        self.stages = stages
         self.far: dict[bytes, tuple[int, ...]] = {}
         self.asked: list[Bring] = []
         self.engine = Engine(
@@ -96,7 +97,7 @@ class Histories(RuleBasedStateMachine):
         self.with_files = disk
 
     @rule(
-        runs=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+        runs=st.lists(st.integers(1, 2), min_size=1, max_size=4),
         rest=st.integers(0, 6),
         most=st.integers(0, 150),
     )
@@ -176,6 +177,18 @@ class Histories(RuleBasedStateMachine):
     def lose_a_file(self, data: st.DataObject) -> None:
         del self.ring.disk[data.draw(st.sampled_from(sorted(self.ring.disk)))]
 
+    @rule()
+    def start_again_with_the_files(self) -> None:
+        """Or without them: another ring, of as many places."""
+        self.ring.engine.hold("")
+        self.ring.come_to_rest()
+        before = self.ring
+        self.ring = Ranks(before.places, stages=before.stages, disk=self.with_files, caches=before.caches)
+        self.ring.messages, self.ring.prompts = before.messages, before.prompts
+        if self.with_files:
+            self.ring.disk, self.ring.far = before.disk, before.far
+            self.ring.engine.elsewhere([(name.hex(), 1000) for name in self.ring.far])
+
     @precondition(lambda self: self.with_files and self.ring.disk)
     @rule(data=st.data(), size=st.sampled_from([1000, 1 << 50]))
     def find_files_on_other_hosts_alone(self, data: st.DataObject, size: int) -> None:
@@ -213,6 +226,7 @@ class Histories(RuleBasedStateMachine):
             assert len(self.ended(name)) == 1 or name in self.unheard, name
         self.every_answer_begins_as_it_does_alone()
         self.what_is_held_is_found()
+        self.every_place_can_be_used()
 
     def what_is_held_is_found(self) -> None:
         """In places, and without files exactly that."""
@@ -226,6 +240,15 @@ class Histories(RuleBasedStateMachine):
             (started,) = [m for m in self.ring.of(name) if isinstance(m, Started)]
             assert started.cached_tokens >= expected
             assert self.with_files or started.cached_tokens == expected
+
+    def every_place_can_be_used(self) -> None:
+        self.ring.engine.forget(self.ring.places)
+        self.ring.come_to_rest()
+        assert self.ring.blocks == {}
+        for number in range(self.ring.places):
+            self.ask(f"last {number}", blocks(10 + number), 1)
+            self.ring.come_to_rest()
+        assert len(self.ring.blocks) == self.ring.places
 
     def ask(self, name: str, prompt: list[int], most: int) -> None:
         self.most[name] = most
