@@ -11,6 +11,8 @@ from typing import Any, cast
 import mlx.core as mx
 import numpy as np
 
+from ringcore.spec.packed import unpack
+
 CANNOT_FOLLOW = -2  # drawn in place of a token where the grammar or its tokenizer fails
 _FORBIDDEN = -1e30
 
@@ -33,7 +35,11 @@ class Grammars:
                 self._tokenizer = LLTokenizer(self._file.read_text(encoding="utf-8"), self._vocab_size)
             except (OSError, ValueError, RuntimeError):
                 return Constraint(None, self._vocab_size, stops)
-        return Constraint(LLMatcher(self._tokenizer, grammar, log_level=0), self._vocab_size, stops)
+        try:
+            matcher = LLMatcher(self._tokenizer, unpack(grammar), log_level=0)
+        except ValueError:
+            matcher = None
+        return Constraint(matcher, self._vocab_size, stops)
 
 
 class Constraint:

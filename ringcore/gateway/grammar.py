@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ringcore.gateway.errors import invalid
 from ringcore.spec.engine import MAX_GRAMMAR_BYTES
+from ringcore.spec.packed import MAX_TEXT_BYTES, pack
 
 # Between the parts of a document. Without a bound a small model may write blanks for ever.
 _BLANKS = r"[ \n]{0,6}"
@@ -132,15 +133,16 @@ def _json(schema: dict[str, Any], field: str) -> str:
 def _checked(grammar: str, field: str) -> str:
     from llguidance import LLMatcher
 
-    size = len(grammar.encode())
-    if size > MAX_GRAMMAR_BYTES:
+    size, packed = len(grammar.encode()), pack(grammar)
+    if size > MAX_TEXT_BYTES or len(packed) > MAX_GRAMMAR_BYTES:
         raise invalid(
-            f"{field}: the schema makes a grammar of {size} bytes, {MAX_GRAMMAR_BYTES} are allowed",
+            f"{field}: the schema makes a grammar of {size} bytes, packed {len(packed)}; allowed are "
+            f"{MAX_TEXT_BYTES}, packed {MAX_GRAMMAR_BYTES}",
             param=field,
         )
     if wrong := LLMatcher.validate_grammar(grammar):
         raise invalid(f"{field}: the schema cannot be followed: {wrong.strip():.300}", param=field)
-    return grammar
+    return packed
 
 
 def _bare(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     the last ``repetition_context`` tokens of prompt and answer, the presence and frequency penalties at
     all tokens of the answer. ``logit_bias`` is added to the logits of these ids. ``logprobs`` n: tell of
     each token how likely it was, beside the n likeliest; None: do not. ``grammar`` is llguidance's, which
-    the answer follows; "" for none.
+    the answer follows, packed where it is long (`ringcore.spec.packed`); "" for none.
     """
 
     temperature: float = 0.0

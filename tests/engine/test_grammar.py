@@ -12,6 +12,8 @@ from ringcore.engine.opening import Opening
 from ringcore.engine.sampler import Sampler
 from ringcore.gateway.errors import ApiFault
 from ringcore.gateway.grammar import grammar_of
+from ringcore.spec.engine import MAX_GRAMMAR_BYTES
+from ringcore.spec.packed import pack, unpack
 from tests.gateway.small_tokenizer import write_tokenizer
 
 END = 1
@@ -139,6 +141,28 @@ def test_a_step_that_was_on_its_way_when_the_answer_ended_does_no_harm(folder: P
     tokens = draw_all(sampler, 3)
     after = sampler.draw(mx.zeros((1, PADDED)), len(tokens))
     assert after.token.item() in (END, CANNOT_FOLLOW)
+
+
+def test_a_long_grammar_travels_packed_and_is_followed(folder: Path) -> None:
+    names = [f"a_property_with_a_long_name_{number}" for number in range(150)]
+    schema = {"type": "object", "properties": {name: {"type": "string", "maxLength": 2} for name in names},
+              "required": names[:2], "additionalProperties": False}  # fmt: skip
+    grammar = grammar_of(schema, "x")
+    assert len(grammar) <= MAX_GRAMMAR_BYTES < len(unpack(grammar)) and pack(unpack(grammar)) == grammar
+    opening = Opening(temperature=1.0, seed=1, grammar=grammar, stops=(END,))
+    sampler = Sampler(opening, Grammars(folder, PADDED).constraint(opening.grammar, opening.stops))
+    assert CANNOT_FOLLOW not in [int(sampler.draw(mx.zeros((1, PADDED)), n).token.item()) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "text", ["zlib:", "zlib:?", "zlib:0000", pack("x" * 200_000), pack("xy" * 5000)[:-4]]
+)
+def test_what_cannot_be_unpacked_is_no_grammar(folder: Path, text: str) -> None:
+    with pytest.raises(ValueError):
+        unpack(text)
+    opening = Opening(grammar=text, stops=(END,))
+    sampler = Sampler(opening, Grammars(folder, PADDED).constraint(opening.grammar, opening.stops))
+    assert draw_all(sampler, 1) == [CANNOT_FOLLOW]
 
 
 @pytest.mark.parametrize("trouble", ["no tokenizer", "broken tokenizer", "no grammar"])

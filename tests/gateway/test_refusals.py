@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import random
 import socket
+import string
 
 import httpx
 import pytest
@@ -11,6 +13,11 @@ from ringcore.spec.engine import Refused
 from tests.gateway.harness import CONTEXT, MODEL, FakeRank, GatewayProcess, chat, events
 
 CHAT = "/v1/chat/completions"
+
+
+def dense(length: int) -> str:
+    """Text that nothing packs."""
+    return "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=length))
 
 
 def nested(key: str, depth: int) -> dict[str, object]:
@@ -86,7 +93,10 @@ async def test_what_is_not_supported_is_refused_by_its_name(
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": 3}}}},
          "response_format"),
         ({"response_format": {"type": "json_schema",
-                              "json_schema": {"name": "x", "schema": {"const": "x" * 9000}}}},
+                              "json_schema": {"name": "x", "schema": {"const": "x" * 70_000}}}},
+         "response_format"),
+        ({"response_format": {"type": "json_schema",  # as dense as text can be
+                              "json_schema": {"name": "x", "schema": {"const": dense(40_000)}}}},
          "response_format"),
         ({"response_format": {"type": "json_schema",
                               "json_schema": {"name": "x", "schema": nested("items", 300)}}},
