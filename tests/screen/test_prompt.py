@@ -1,15 +1,16 @@
 """The conversation: asking, streaming, cancelling, failing, and what goes with the next question."""
 
 import pytest
+from textual.content import Content
 from textual.events import Paste
 from textual.widgets import Markdown
 
 from console.ports import ChatDelta, ChatMessage
-from console.screen.panes.prompt import figures
+from console.screen.panes.prompt import Figures, figures
 from console.screen.phrases import fitted
 from ringcore.spec.errors import ApiError
 from tests.screen import fake
-from tests.screen.driver import SMALL, Open, opened
+from tests.screen.driver import MIDDLE, SMALL, Open, opened
 
 WHOLE = "".join(fake.ANSWER)
 
@@ -50,6 +51,23 @@ def test_the_figures_tell_how_much_of_the_prompt_came_from_the_cache(cached: int
     last = ChatDelta(finish_reason="stop", prompt_tokens=1180, completion_tokens=118, cached_tokens=cached)
     assert fitted(figures(last), 0).endswith(words)
     assert fitted(figures(last), 54).splitlines()[-1].endswith(words.rpartition("   ")[2])
+
+
+async def test_figures_are_broken_between_phrases_and_again_when_the_width_changes() -> None:
+    async with opened(fake.serving()) as it:
+        it.cluster.cached_tokens = 20
+        await answered(it)
+        below = it.prompt.query_one(Figures)
+        for size, last in (
+            (MIDDLE, "20 of 31 tokens from cache"),
+            (SMALL, None),
+            (MIDDLE, "20 of 31"),
+        ):
+            await it.pilot.resize_terminal(*size)
+            await it.settle()
+            assert isinstance(below.content, Content)
+            lines = below.content.plain.split("\n")
+            assert len(lines) == (2 if last else 1) and lines[-1].startswith(last or "14.2 tok/s   first")
 
 
 async def test_the_conversation_goes_with_the_next_question() -> None:
