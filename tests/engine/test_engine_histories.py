@@ -85,7 +85,7 @@ def alone(prompt: list[int], most: int) -> list[int]:
 
 class Histories(RuleBasedStateMachine):
     @initialize(
-        places=st.integers(0, 9),
+        places=st.integers(0, 12),
         stages=st.integers(1, 3),
         disk=st.booleans(),
         caches=st.sampled_from(CACHES),
@@ -103,6 +103,12 @@ class Histories(RuleBasedStateMachine):
     )
     def submit(self, runs: list[int], rest: int, most: int) -> None:
         self.ask(f"r{len(self.most)}", blocks(*runs, rest=rest), most)
+
+    @precondition(lambda self: self.most)
+    @rule(data=st.data())
+    def ask_again(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(list(self.most)))
+        self.ask(f"r{len(self.most)}", self.ring.prompts[name], 30)
 
     @rule(data=st.data())
     def go_on_from_an_answer(self, data: st.DataObject) -> None:
@@ -147,10 +153,6 @@ class Histories(RuleBasedStateMachine):
     def give_up_blocks(self, count: int) -> None:
         assert self.ring.engine.forget(count) <= min(count, self.ring.places)
 
-    @rule()
-    def clear(self) -> None:
-        self.ring.engine.clear()
-
     @rule(pause=st.booleans())
     def run_short_of_memory(self, pause: bool) -> None:
         self.ring.messages += self.ring.engine.hold(CAUSE, pause=pause)
@@ -163,23 +165,22 @@ class Histories(RuleBasedStateMachine):
     def have_memory_again(self) -> None:
         self.ring.messages += self.ring.engine.hold("")
 
-    @rule()
-    def lose_the_gateway(self) -> None:
-        self.unheard |= {name for name in self.most if not self.ended(name)}
-        self.ring.engine.cancel_all()
+    @rule(data=st.data(), what=st.sampled_from(["gateway", "everything", "reader", "file"]))
+    def lose_something(self, data: st.DataObject, what: str) -> None:
+        match what:
+            case "gateway":
+                self.unheard |= {name for name in self.most if not self.ended(name)}
+                self.ring.engine.cancel_all()
+            case "everything":
+                self.ring.engine.clear()
+            case "reader":
+                self.ring.readable = data.draw(st.integers(0, 3))
+            case _ if self.ring.disk:
+                del self.ring.disk[data.draw(st.sampled_from(sorted(self.ring.disk)))]
 
-    @rule(count=st.integers(0, 3))
-    def read_little_from_files(self, count: int) -> None:
-        self.ring.readable = count
-
-    @precondition(lambda self: self.ring.disk)
-    @rule(data=st.data())
-    def lose_a_file(self, data: st.DataObject) -> None:
-        del self.ring.disk[data.draw(st.sampled_from(sorted(self.ring.disk)))]
-
-    @rule()
-    def start_again_with_the_files(self) -> None:
-        """Or without them: another ring, of as many places."""
+    @rule(data=st.data(), size=st.sampled_from([1000, 1000, 1 << 50]))
+    def start_again(self, data: st.DataObject, size: int) -> None:
+        """With the files, some of which may lie on other hosts now, and what was asked last asked again."""
         self.ring.engine.hold("")
         self.ring.come_to_rest()
         before = self.ring
@@ -187,14 +188,12 @@ class Histories(RuleBasedStateMachine):
         self.ring.messages, self.ring.prompts = before.messages, before.prompts
         if self.with_files:
             self.ring.disk, self.ring.far = before.disk, before.far
-            self.ring.engine.elsewhere([(name.hex(), 1000) for name in self.ring.far])
-
-    @precondition(lambda self: self.with_files and self.ring.disk)
-    @rule(data=st.data(), size=st.sampled_from([1000, 1 << 50]))
-    def find_files_on_other_hosts_alone(self, data: st.DataObject, size: int) -> None:
-        names = data.draw(st.sets(st.sampled_from(sorted(self.ring.disk)), min_size=1))
-        self.ring.far |= {name: self.ring.disk.pop(name) for name in sorted(names)}
-        self.ring.engine.elsewhere([(name.hex(), size) for name in sorted(names)])
+            far = data.draw(st.sets(st.sampled_from([*sorted(before.disk), b""]))) - {b""}
+            self.ring.far |= {name: before.disk.pop(name) for name in sorted(far)}
+            self.ring.engine.elsewhere([(name.hex(), size) for name in sorted(self.ring.far)])
+        if self.most:
+            name = list(self.most)[-1]
+            self.ask(f"r{len(self.most)}", self.ring.prompts[name], self.most[name])
 
     @precondition(lambda self: self.ring.asked)
     @rule(count=st.integers(0, 5))
