@@ -53,6 +53,21 @@ def test_of_two_ranks_on_the_faster_machine_one_stays_and_is_as_fast_as_the_mach
     assert plan.stages == single.stages
 
 
+def test_layers_lie_as_the_speed_of_the_whole_machine_says() -> None:
+    """A third of it is slower than the leader, all of it is faster; its first rank is too small for a way
+    around the others."""
+    ring = in_order(("lead", "a"), ("small", "b"), ("two", "b"), ("three", "b"))
+    options = [
+        structs.replace(host, memory_bytes=256 << 20) if host.name == "small" else host for host in ring.hosts
+    ]
+    ring = structs.replace(ring, hosts=tuple(options))
+    told = facts(1 * GIB, chip="Apple M4 Max") + facts(*[64 * GIB] * 3, chip="Apple M2 Ultra")
+    plan = make_plan(model(30), ring, told, {})
+    assert [stage.shard.count for stage in plan.stages] == [1, 29]
+    assert plan.stages[1].host in ("two", "three")
+    assert plan.stages[1].ceiling_source == "free memory of the host"
+
+
 def test_a_variable_still_counts_for_its_place_in_the_profile() -> None:
     ring = in_order(("lead", "a"), ("one", "b"), ("two", "c"))
     told = facts(1 * GIB, chip="Apple M4") + facts(64 * GIB, chip="Apple M1")
