@@ -24,6 +24,7 @@ from safetensors.numpy import save
 
 from ringcore.spec.block_file import BlockFile, parse
 
+_UNFINISHED = ".tmp"
 _PRIVATE = 0o700
 
 
@@ -97,7 +98,7 @@ class Disk:
         """The slow part of `write`, which may run beside every other method. Raises ``OSError``."""
         path = self._folder / BlockFile(name.hex(), start, end).file_name
         content = save(dict(tensors), {"root": self._root, "block": name.hex(), "sum": _sum(tensors)})
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
         try:
             temporary.touch(0o600)
             with temporary.open("wb") as file:
@@ -184,6 +185,9 @@ class Disk:
         for path in self._folder.iterdir():
             stat = path.lstat()
             said = parse(path.name, stat.st_size)
+            if path.suffix == _UNFINISHED and S_ISREG(stat.st_mode):
+                _remove(path)  # whoever wrote it was ended: nothing was lost that was ever found
+                continue
             if said is None or not S_ISREG(stat.st_mode):
                 self._damaged(path)
                 continue

@@ -74,13 +74,14 @@ def test_a_damaged_file_is_removed_and_never_served(tmp_path: Path, harm: str) -
     assert (again.damaged, files(tmp_path), again.nbytes) == (1, [], 0)
 
 
-def test_what_is_foreign_or_was_never_finished_is_removed(tmp_path: Path) -> None:
+def test_what_is_foreign_is_removed_and_counted_what_was_never_finished_just_removed(tmp_path: Path) -> None:
     disk = opened(tmp_path)
     disk.write(NAMES[0], 0, 1, tensors(0, 1))
     (tmp_path / ROOT.hex() / "notes.txt").write_text("x")
     (tmp_path / ROOT.hex() / f"{NAMES[1].hex()}.0-1.7.tmp").write_text("x")
     again = opened(tmp_path)
-    assert (again.damaged, len(files(tmp_path)), len(again)) == (2, 1, 1)
+    assert (again.damaged, len(files(tmp_path)), len(again)) == (1, 1, 1)
+    assert len(list((tmp_path / ROOT.hex()).iterdir())) == 1
 
 
 def test_blocks_of_another_model_are_not_kept(tmp_path: Path) -> None:
