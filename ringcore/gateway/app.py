@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from ringcore.gateway import chat, completions
 from ringcore.gateway.access import Access
+from ringcore.gateway.bodies import parse
 from ringcore.gateway.choices import Choices
 from ringcore.gateway.condition import check_model, condition_routes
 from ringcore.gateway.control import Control
@@ -24,13 +25,7 @@ from ringcore.gateway.engine import Engine
 from ringcore.gateway.errors import ApiFault, answer_fault
 from ringcore.gateway.generate import Generator
 from ringcore.gateway.metrics import Metrics
-from ringcore.gateway.parameters import (
-    MAX_BODY_BYTES,
-    ChatParameters,
-    Common,
-    CompletionParameters,
-    parse,
-)
+from ringcore.gateway.parameters import MAX_BODY_BYTES, ChatParameters, Common, CompletionParameters
 from ringcore.gateway.pulse import Pulse
 from ringcore.gateway.sse import EventStream, until_disconnect
 from ringcore.gateway.trail import Trail

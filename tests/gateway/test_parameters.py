@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 
+from ringcore.gateway.bodies import parse
 from ringcore.gateway.errors import ApiFault
-from ringcore.gateway.parameters import ChatParameters, CompletionParameters, parse
+from ringcore.gateway.parameters import ChatParameters, CompletionParameters
 from ringcore.spec.engine import Sampling
 
 HI = [{"role": "user", "content": "hi"}]
