@@ -47,8 +47,9 @@ def table(plan: Plan, width: int = 0) -> str:
     is folded to ``width`` cells, rows are not."""
     wide = max(len("host"), *(len(stage.host) for stage in plan.stages))
     names = " ".join(f"{name:>9}" for name in _COLUMNS)
+    bits = f"  KV {plan.kv_bits} bits" if plan.kv_bits else ""
     title = (
-        f"{plan.model}  {plan.architecture}  {plan.dtype}  context {plan.context} x {plan.sequences}"
+        f"{plan.model}  {plan.architecture}  {plan.dtype}  context {plan.context} x {plan.sequences}{bits}"
         f"  order {plan.order}  plan {plan.digest}"
     )
     lines = [

@@ -55,3 +55,9 @@ def test_a_long_name_moves_the_columns_of_all_rows() -> None:
     )
     assert rows(long)[0]["ceiling"] == rows(plan)[0]["ceiling"]
     assert len({len(line) for line in table(long).splitlines()[2:5]}) == 1
+
+
+def test_the_title_says_of_how_many_bits_keys_and_values_are() -> None:
+    plan = planned()
+    assert "KV 8 bits" in table(structs.replace(plan, kv_bits=8)).splitlines()[0]
+    assert "KV" not in table(plan).splitlines()[0]

@@ -81,6 +81,12 @@ def test_stages_with_caches_in_few_bits_are_the_whole_model(name: str, bits: int
     stages_are_the_whole_model(build_wide(name, tmp_path / "model"), bits)
 
 
+def test_heads_of_64_numbers_are_grouped_by_64(tmp_path: Path) -> None:
+    folder = build_wide("qwen3", tmp_path / "model", head_dim=64)
+    stages_are_the_whole_model(folder, 8)
+    assert {entry.group_size for entry in load(folder, 8, 0, LAYERS)[0].make_cache()} == {64}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", architectures.VERIFIED)
 def test_the_table_says_of_every_architecture_whether_its_caches_can_be_of_few_bits(

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 from mlx_lm.utils import load_model
 from msgspec import structs
+from tokenizers import Tokenizer
 
 from ringcore.planning.kept import CACHE_STEP
 from ringcore.planning.prefix import BLOCK_TOKENS
@@ -17,6 +19,14 @@ from tests.ring.test_greedy import measured
 ANSWER = 16
 CHUNK = 16
 NUMBERS = 2 * 2 * 32  # of a token in a layer: keys and values of two heads
+
+
+TEXTS = (
+    "The capital of France is",
+    "Say in one word what water is made of:",
+    "def add(a: int, b: int) -> int:\n    return",
+    "One, two, three, four,",
+)
 
 
 def firm(folder: Path, bits: int, length: int) -> tuple[list[int], list[int]]:
@@ -68,3 +78,25 @@ def test_a_ring_with_caches_in_few_bits_answers_as_mlx_lm_with_them(
         ring.send(Cancel(id="long"))
         ring.finished("long")
         assert ring.quit() == [0] * len(plan.stages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("counts", "order", "bits"), [([14, 16], "reverse", 8), ([10, 11, 9], "forward", 4)])
+def test_the_real_model_answers_as_mlx_lm_with_such_caches(
+    counts: list[int], order: str, bits: int, demo_model_path: Path
+) -> None:
+    model, _ = load_model(demo_model_path)
+    model.set_dtype(mx.float32)
+    tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
+    prompts = [list(tokenizer.encode(text).ids) for text in TEXTS]
+    asked = [
+        (prompt, answer)
+        for prompt in prompts
+        if (answer := firm_answer(model, bits, prompt, ANSWER)) is not None
+    ]
+    assert asked, "each answer hangs on a rounding"
+    plan = measured(counts, order, demo_model_path, prefill_chunk=CHUNK)
+    with Ring(structs.replace(plan, kv_bits=bits), module=REAL, model=demo_model_path) as ring:
+        for number, (prompt, answer) in enumerate(asked):
+            assert ring.answer(str(number), prompt, ANSWER) == answer
+        assert ring.quit() == [0] * len(counts)
