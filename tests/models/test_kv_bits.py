@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from mlx_lm.utils import load_model
+from msgspec import structs
 
+from ringcore.cache.batches import can_merge
 from ringcore.models.load import load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.planning import architectures
 from ringcore.planning.kept import CACHE_STEP
 from ringcore.planning.kv_bits import WITHOUT, in_bits, why_not
 from ringcore.planning.prefix import BLOCK_TOKENS, block_bytes
+from ringcore.rank.batching import rows_per_step
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
@@ -21,6 +24,7 @@ from tests.models.in_process import InProcess
 from tests.models.kv_bits import build_wide, caches_in_bits, firm_answer, greedy_whole, quantized
 from tests.models.running import PROMPT, greedy, step
 from tests.models.small import VOCABULARY, build
+from tests.ring.harness import make_plan
 
 LAYERS = 5
 CUTS = ((0, 2, 5), (0, 1, 3, 5))
@@ -188,3 +192,12 @@ def test_what_a_config_makes_of_attention_is_refused(
         load(folder, 8, 0, LAYERS)
     with pytest.raises((ValueError, AttributeError, TypeError)):
         greedy_whole(folder, 8, 2)
+
+
+def test_such_caches_are_not_joined_and_sequences_decode_one_by_one(tmp_path: Path) -> None:
+    folder = build_wide("falcon_h1", tmp_path / "model")  # a list of caches, of which one could be joined
+    assert can_merge(load(folder, 0, 0, LAYERS)[0].make_cache())
+    assert not can_merge(load(folder, 8, 0, LAYERS)[0].make_cache())
+    plan = make_plan([3, 2])
+    assert rows_per_step(folder, plan) > 1
+    assert rows_per_step(folder, structs.replace(plan, kv_bits=8)) == 1
