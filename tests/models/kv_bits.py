@@ -20,7 +20,8 @@ _DOUBLED = {
 }  # fmt: skip
 _HEADS = {"head_dim", "v_head_dim", "swa_v_head_dim", "qk_rope_head_dim"}
 _PER_PAIR = {"long_factor", "short_factor"}
-_FIRM = {8: 0.01, 4: 0.1}  # between the logits of the likeliest tokens, by bits
+# By bits: how far the likeliest token is above the second, of how far it is above the mean.
+_FIRM = {8: 0.005, 4: 0.04}
 
 
 def wide(config: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def firm_answer(model: nn.Module, bits: int, prompt: Sequence[int], count: int) 
     steps = generate_step(mx.array(prompt), model, max_tokens=count, prompt_cache=caches_in_bits(model, bits))
     for token, logprobs in steps:
         second, first = mx.sort(logprobs)[-2:].tolist()
-        if first - second < _FIRM[bits]:
+        if first - second < _FIRM[bits] * (first - mx.mean(logprobs).item()):
             return None
         answer.append(int(token))
     return answer

@@ -169,6 +169,26 @@ def test_blocks_take_what_is_planned_and_come_back_from_disk(tmp_path: Path) -> 
     assert again.cached("a") == 2 * BLOCK_TOKENS
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gemma3_text", *(pytest.param(each, marks=pytest.mark.slow) for each in ("falcon_h1", "qwen3_next"))],
+)
+def test_windows_and_states_beside_caches_in_few_bits_come_from_blocks(name: str, tmp_path: Path) -> None:
+    folder = build_wide(name, tmp_path / "model")
+    model, _ = load_model(folder)
+    prompts = (prompt(3 * BLOCK_TOKENS + 9, seed) for seed in range(200))
+    tokens, expected = next(
+        (each, answer) for each in prompts if (answer := firm_answer(model, 8, each, 8)) is not None
+    )
+    ring = InProcess(load(folder, 8, 0, 2, LAYERS), prefix_blocks=8)
+    for time in ("cold", "warm"):
+        assert ring.answer(time, tokens, 8) == expected
+    assert ring.cached("cold") == 0 and ring.cached("warm") >= 2 * BLOCK_TOKENS
+    card = in_bits(read_card(folder, "float32"), 8)
+    blocks = len(ring.executors[0].blocks)
+    assert ring.executors[1].blocks.nbytes <= blocks * block_bytes(card, 2, LAYERS, BLOCK_TOKENS)
+
+
 def test_few_bits_are_refused_where_heads_cannot_be_grouped(tmp_path: Path) -> None:
     folder = build("llama", tmp_path / "model")  # heads of 16
     with pytest.raises(PlanError, match="heads of 16 numbers"):

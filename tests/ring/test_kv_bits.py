@@ -1,5 +1,6 @@
 """A real ring whose caches have few bits answers as mlx-lm does with such caches, and holds less."""
 
+from itertools import islice
 from pathlib import Path
 
 import mlx.core as mx
@@ -89,11 +90,12 @@ def test_the_real_model_answers_as_mlx_lm_with_such_caches(
     model.set_dtype(mx.float32)
     tokenizer = Tokenizer.from_file(str(demo_model_path / "tokenizer.json"))
     prompts = [list(tokenizer.encode(text).ids) for text in TEXTS]
-    asked = [
+    firm = (
         (prompt, answer)
         for prompt in prompts
         if (answer := firm_answer(model, bits, prompt, ANSWER)) is not None
-    ]
+    )
+    asked = list(islice(firm, 2))
     assert asked, "each answer hangs on a rounding"
     plan = measured(counts, order, demo_model_path, prefill_chunk=CHUNK)
     with Ring(structs.replace(plan, kv_bits=bits), module=REAL, model=demo_model_path) as ring:
