@@ -46,6 +46,8 @@ class BlocksLeader:
         self._orders: asyncio.Queue[tuple[Bring, float]] = asyncio.Queue()
         self._links: dict[int, asyncio.Future[PeerLink[FromMember]]] = {}
         self._working: asyncio.Task[None] | None = None
+        self._limit: tuple[int, asyncio.Timeout] | None = None  # of the order that is being obeyed
+        self._unwanted: set[int] = set()
 
     def join(self, root: str) -> None:
         """Every rank opens its files of ``root`` now."""
@@ -67,6 +69,12 @@ class BlocksLeader:
             self._tell(Brought(id=order.id, count=0, cause="nothing is known to lie on other hosts"))
             return
         self._orders.put_nowait((order, asyncio.get_running_loop().time() + order.seconds))
+
+    def drop(self, order: int) -> None:
+        """Nobody waits for it any more: it is answered with what has come."""
+        self._unwanted.add(order)
+        if self._limit is not None and self._limit[0] == order and not self._limit[1].expired():
+            self._limit[1].reschedule(asyncio.get_running_loop().time())
 
     def meet(self, rank: int, link: PeerLink[FromMember]) -> bool:
         """The connection that ``open_link`` asked for; False when nobody waits for one."""
@@ -113,18 +121,22 @@ class BlocksLeader:
         loop = asyncio.get_running_loop()
         began, count, size, cause = loop.time(), 0, 0, ""
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(began if order.id in self._unwanted else until) as limit:
+                self._limit = order.id, limit
                 for name in order.blocks:
                     size += await self._block(name)
                     count += 1
         except TimeoutError:
-            cause = f"{order.seconds:.1f} s were not enough"
+            unwanted = order.id in self._unwanted
+            cause = "nobody waits for them" if unwanted else f"{order.seconds:.1f} s were not enough"
         except asyncio.CancelledError:
             self._tell(Brought(id=order.id, count=0, cause="nothing is kept any more"))
             raise
         except OSError as error:
             cause = str(error)
         finally:
+            self._limit = None
+            self._unwanted.discard(order.id)
             for rank in tuple(self._links):
                 self._leave(rank)
         return Brought(id=order.id, count=count, bytes=size, seconds=loop.time() - began, cause=cause)

@@ -30,7 +30,7 @@ from ringcore.agent.ring import EPOCH, End, JoinRanks, Order, Phase, RingControl
 from ringcore.agent.role import Host
 from ringcore.agent.supervisor import Supervisor
 from ringcore.spec.block_file import PREFIX_FOLDER
-from ringcore.spec.control import MAX_LINE, Bring, Fingerprints
+from ringcore.spec.control import MAX_LINE, Bring, Fingerprints, Unwanted
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import (
     Level,
@@ -206,9 +206,11 @@ class Leader:
             return
         self._obey(self._ring.rank_said(event, self._loop.time()))
 
-    def _for_agents(self, message: Fingerprints | Bring) -> None:
+    def _for_agents(self, message: Fingerprints | Bring | Unwanted) -> None:
         if isinstance(message, Fingerprints):
             self._held[0] = message
+        elif isinstance(message, Unwanted):
+            self._blocks.drop(message.id)
         else:
             self._blocks.bring(message)
 

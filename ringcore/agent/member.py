@@ -27,7 +27,7 @@ from ringcore.agent.ring import PRESENT_SECONDS
 from ringcore.agent.role import Host
 from ringcore.agent.supervisor import Supervisor
 from ringcore.spec.block_file import PREFIX_FOLDER
-from ringcore.spec.control import MAX_LINE, Bring, Fingerprints
+from ringcore.spec.control import MAX_LINE, Bring, Fingerprints, Unwanted
 from ringcore.spec.errors import Failure, RingError
 from ringcore.spec.events import LogLine, MemoryPressure, MemoryUsed, RankChanged, StepCount
 
@@ -168,7 +168,7 @@ class Member:
         if self._link is not None:
             self._link.send(RankSaid(event=event))
 
-    def _for_leader(self, message: Fingerprints | Bring) -> None:
+    def _for_leader(self, message: Fingerprints | Bring | Unwanted) -> None:
         if isinstance(message, Fingerprints):
             self._tell(RankHolds(fingerprints=message))
 

@@ -28,6 +28,7 @@ from ringcore.spec.control import (
     Join,
     Pressure,
     Say,
+    Unwanted,
     Wake,
     WakeAll,
 )
@@ -52,7 +53,7 @@ class Supervisor:
         journal: Journal,
         said: Report,
         failed: Callable[[Failure], None],
-        for_agents: Callable[[Fingerprints | Bring], None],
+        for_agents: Callable[[Fingerprints | Bring | Unwanted], None],
         wake_all: Callable[[], None],
         children_changed: Callable[[], None],
     ) -> None:
@@ -150,7 +151,7 @@ class Supervisor:
                 self._fatal = structs.replace(
                     message.failure, host=self._deployment.me.host, rank=self._deployment.rank
                 )
-            case Fingerprints() | Bring():
+            case Fingerprints() | Bring() | Unwanted():
                 self._for_agents(message)
             case WakeAll():
                 self._wake_all()

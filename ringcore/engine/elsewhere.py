@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
 
 from ringcore.engine.worth import Worth
-from ringcore.spec.control import Bring, Brought
+from ringcore.spec.control import Bring, Brought, Unwanted
 
 MOST_AT_ONCE = 512  # blocks of one order
 
@@ -21,7 +21,7 @@ class Elsewhere:
         self,
         block_tokens: int,
         on_disk: Callable[[bytes], bool],
-        ask: Callable[[Bring], None],
+        ask: Callable[[Bring | Unwanted], None],
         say: Callable[[str], None],
         seconds_per_token: Callable[[], float],
     ) -> None:
@@ -35,6 +35,7 @@ class Elsewhere:
         self._brought: set[bytes] = set()
         self._coming: dict[int, tuple[bytes, ...]] = {}  # by order
         self._declined: tuple[bytes, ...] = ()
+        self._given_up: set[int] = set()  # orders that nobody waits for
         self._orders = 0
 
     def there(self, blocks: Iterable[tuple[str, int]]) -> None:
@@ -75,14 +76,22 @@ class Elsewhere:
         if not asked:
             return
         self._brought.update(asked[: answer.count])
-        for name in asked:  # nobody asks again for what did not come
+        given_up = answer.id in self._given_up
+        self._given_up.discard(answer.id)
+        # Nobody asks again for what could not come.
+        for name in asked[: answer.count] if given_up else asked:
             self._sizes.pop(name, None)
-        if answer.seconds:
+        if answer.seconds and not given_up:
             self._worth.moved(answer.bytes, answer.seconds)
         self._say(
             f"{answer.count} of {len(asked)} blocks came from other hosts in {answer.seconds:.2f} s"
             + (f": {answer.cause}" if answer.cause else "")
         )
+
+    def unwanted(self, order: int) -> None:
+        """All that waited for it have ended."""
+        self._given_up.add(order)
+        self._ask(Unwanted(id=order))
 
     def clear(self) -> None:
         """The files go; what is on its way is not expected to be there."""

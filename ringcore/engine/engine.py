@@ -18,7 +18,7 @@ from ringcore.engine.pace import Pace
 from ringcore.engine.scheduler import Choice, Group, Prompt, Situation, next_step
 from ringcore.engine.sequence import Sequence
 from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
-from ringcore.spec.control import Bring, Brought
+from ringcore.spec.control import Bring, Brought, Unwanted
 from ringcore.spec.engine import (
     EngineToGateway,
     Finished,
@@ -47,7 +47,7 @@ class Engine:
         self,
         limits: Limits,
         on_disk: Callable[[bytes], bool] = lambda _name: False,
-        ask: Callable[[Bring], None] = lambda _order: None,
+        ask: Callable[[Bring | Unwanted], None] = lambda _order: None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._limits = limits

@@ -93,6 +93,9 @@ class Kept:
         if not self._keeping.at_once:
             self._store(sequence)
         self._index.end(sequence.chain)
+        for order, waiting in self._waiting.items():
+            if sequence in waiting and all(each.ended for each in waiting):
+                self._elsewhere.unwanted(order)
 
     def _store(self, sequence: Sequence, since: int = 0) -> None:
         """What of the sequence is computed and not held yet, from block ``since`` on."""

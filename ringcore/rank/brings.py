@@ -5,10 +5,10 @@ by the clock. Counts what did not come.
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ringcore.rank.control import Control
-from ringcore.spec.control import BlocksElsewhere, Bring, Brought
+from ringcore.spec.control import BlocksElsewhere, Bring, Brought, Unwanted
 
 _GRACE_SECONDS = 1.0  # for the agent, which keeps the time itself
 
@@ -27,7 +27,12 @@ class Brings:
         self._open: dict[int, _Open] = {}
         self.missed = 0
 
-    def ask(self, order: Bring) -> None:
+    def ask(self, order: Bring | Unwanted) -> None:
+        if isinstance(order, Unwanted):
+            if order.id in self._open:
+                self._open[order.id] = structs.replace(self._open[order.id], blocks=0)
+            self._control.send(order)
+            return
         self._open[order.id] = _Open(len(order.blocks), self._clock() + order.seconds + _GRACE_SECONDS)
         self._control.send(order)
 
@@ -51,5 +56,5 @@ class Brings:
         return min((max(0.0, each.until - now) for each in self._open.values()), default=float("inf"))
 
     def _closed(self, answer: Brought) -> Brought:
-        self.missed += self._open.pop(answer.id).blocks - answer.count
+        self.missed += max(0, self._open.pop(answer.id).blocks - answer.count)
         return answer

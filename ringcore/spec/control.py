@@ -94,6 +94,12 @@ class Bring(_Message, frozen=True, tag="bring"):
     seconds: float
 
 
+class Unwanted(_Message, frozen=True, tag="unwanted"):
+    """Rank 0 only: nobody waits for what that `Bring` is for. It is answered, now, as always."""
+
+    id: int
+
+
 class Say(_Message, frozen=True, tag="say"):
     """A log line with its level known (what is printed on stdout and stderr is logged as well)."""
 
@@ -130,6 +136,7 @@ ChildToAgent = (
     | WakeAll
     | Fingerprints
     | Bring
+    | Unwanted
     | Say
     | Fatal
     | GatewayReady

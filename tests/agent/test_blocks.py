@@ -242,6 +242,36 @@ async def test_the_end_of_the_ring_in_the_middle_of_a_transfer_waits_for_nobody(
         await until(lambda: [len(world.left(rank)) for rank in range(3)] == [0, 1, 0])
 
 
+async def test_what_nobody_waits_for_is_broken_off_and_the_next_order_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agents(tmp_path, [3, 3]) as world:
+        for name in NAMES[:3]:
+            world.put(0, name, 0, 6)
+        world.join()
+        await world.heard()
+        came, never = asyncio.Event(), asyncio.Event()
+        read = BlockStore.read
+
+        async def stalls(self: BlockStore, file: BlockFile) -> AsyncIterator[bytes]:
+            async for piece in read(self, file):
+                yield piece
+                if file.name == NAMES[1]:
+                    came.set()
+                    await never.wait()
+
+        monkeypatch.setattr(BlockStore, "read", stalls)
+        for number, names in ((1, NAMES[:2]), (2, NAMES[1:2]), (3, NAMES[2:3])):
+            world.leader.bring(Bring(id=number, blocks=tuple(names), seconds=60))
+        async with asyncio.timeout(20):
+            await came.wait()
+        world.leader.drop(2)
+        world.leader.drop(1)
+        answers = [await world.heard() for _ in range(3)]
+        assert [(answer.id, answer.count) for answer in answers] == [(1, 1), (2, 0), (3, 1)]
+        assert [answer.cause for answer in answers] == ["nobody waits for them"] * 2 + [""]
+
+
 async def test_a_full_disk_on_one_host_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

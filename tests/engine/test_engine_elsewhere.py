@@ -11,7 +11,7 @@ from msgspec import structs
 from ringcore.engine import prefix_steps
 from ringcore.engine.engine import Engine
 from ringcore.engine.step import Operation, Step
-from ringcore.spec.control import Bring, Brought
+from ringcore.spec.control import Bring, Brought, Unwanted
 from ringcore.spec.engine import Finished, Refused, Started, Token
 from tests.engine.test_engine_prefix import B, Rank, blocks
 
@@ -25,10 +25,18 @@ class Ring(Rank):
         super().__init__(places, stages=stages, disk=True)
         self.far: dict[bytes, tuple[int, ...]] = {}
         self.asked: list[Bring] = []
+        self.unwanted: list[int] = []
         self.operations: list[Operation] = []
         self.engine = Engine(
-            self.engine._limits, lambda name: name in self.disk, self.asked.append, lambda _text: None
+            self.engine._limits, lambda name: name in self.disk, self._ask, lambda _text: None
         )
+
+    def _ask(self, order: Bring | Unwanted) -> None:
+        if isinstance(order, Unwanted):
+            assert order.id in [each.id for each in self.asked]
+            self.unwanted.append(order.id)
+        else:
+            self.asked.append(order)
 
     def moved(self, other: "Ring", names: Iterable[bytes], size: int = SMALL) -> None:
         """``names`` of what ``other`` wrote are elsewhere."""
@@ -133,6 +141,30 @@ def test_a_request_that_is_cancelled_while_it_waits_ends_at_once_and_its_blocks_
     ring.answer(ring.asked[0], 3)
     ring.run()
     ring.submit("next", PROMPT, 20)
+    ring.run()
+    assert (ring.cached("next"), ring.answers("next")) == (3 * B, before.answers("0"))
+
+
+def test_an_order_that_nobody_waits_for_is_given_up_and_asked_for_again_by_the_next() -> None:
+    before = written(PROMPT)
+    ring = Ring()
+    ring.moved(before, before.disk)
+    for name in ("one", "other"):
+        ring.submit(name, PROMPT, 20)
+    ring.turns(5)
+    assert len(ring.asked) == 1
+    ring.messages += ring.engine.cancel("one")
+    ring.turns(5)
+    assert ring.unwanted == [], "another waits still"
+    ring.messages += ring.engine.cancel("other")
+    ring.turns(5)
+    assert ring.unwanted == [ring.asked[0].id]
+    ring.answer(ring.asked[0], 1)
+    ring.run()
+    ring.submit("next", PROMPT, 20)
+    ring.turns(5)
+    assert [len(order.blocks) for order in ring.asked] == [2]
+    ring.answer(ring.asked[0], 2)
     ring.run()
     assert (ring.cached("next"), ring.answers("next")) == (3 * B, before.answers("0"))
 

@@ -3,7 +3,7 @@
 import math
 
 from ringcore.rank.brings import Brings
-from ringcore.spec.control import BlocksElsewhere, Bring, Brought
+from ringcore.spec.control import BlocksElsewhere, Bring, Brought, Unwanted
 
 NAMES = ("aa" * 16, "bb" * 16, "cc" * 16)
 
@@ -47,3 +47,12 @@ def test_without_an_answer_the_clock_gives_one_and_a_late_answer_is_dropped() ->
     assert agent.brings.missed == 3
     agent.said = [Brought(id=1, count=3, seconds=9)]
     assert agent.brings.heard() == [] and agent.brings.missed == 3
+
+
+def test_what_nobody_waits_for_is_not_missed() -> None:
+    agent = Agent()
+    agent.brings.ask(Bring(id=1, blocks=NAMES, seconds=5))
+    agent.brings.ask(Unwanted(id=1))
+    assert agent.sent[-1] == Unwanted(id=1)
+    agent.said = [Brought(id=1, count=1, cause="nobody waits for them")]
+    assert len(agent.brings.heard()) == 1 and agent.brings.missed == 0
