@@ -29,9 +29,10 @@ def prompt(number: int) -> list[int]:
     return [*common, *((53 * i + 17 * number + 5) % VOCABULARY for i in range(tail))]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("llama", tmp_path_factory.mktemp("crowd") / "model", layers=5)
+@pytest.fixture(scope="module", params=["llama", "qwen3_next"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of keys and values alone; and of states too, where blocks are stored while the crowd goes on."""
+    return build(request.param, tmp_path_factory.mktemp("crowd") / request.param, layers=5)
 
 
 @pytest.fixture(scope="module")
