@@ -33,6 +33,7 @@ class Report:
         self._steps = 0
         self._said: StepCount | None = None
         self._steps_time = self._memory_time = 0.0
+        self._memory_steps = -1  # when memory was told last
 
     def stepped(self, *, in_flight: int = 0, waited: float = 0.0) -> None:
         """One more step is done; says so when it is time."""
@@ -48,6 +49,7 @@ class Report:
         """Nothing is in flight any more: the last figures, once."""
         if self._said is None or self._said.steps != self._steps or self._said.in_flight:
             self._say_steps(time.monotonic(), 0, waited)
+        if self._memory_steps != self._steps:  # what the last steps kept and freed counts, too
             self.memory()
 
     @property
@@ -63,7 +65,7 @@ class Report:
     def memory(self) -> None:
         """Say what is held now."""
         self.look()
-        self._memory_time = time.monotonic()
+        self._memory_time, self._memory_steps = time.monotonic(), self._steps
         held = mx.get_active_memory() + mx.get_cache_memory()
         kv_bytes, prefix = self._executor.kv_bytes, self._executor.prefix_used
         self._control.send(

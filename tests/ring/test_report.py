@@ -72,6 +72,19 @@ def test_at_rest_the_last_figures_are_told_once(agent: Agent, work, clock) -> No
     assert len(agent.messages) == said
 
 
+def test_at_rest_memory_is_told_even_when_the_last_step_was_told_already(agent: Agent, work, clock) -> None:
+    report = Report(agent, work, 0)
+    report.stepped()
+    clock.seconds += STEPS_SECONDS
+    work.kv_bytes = 5
+    report.stepped()
+    assert [used.kv_bytes for used in agent.of(MemoryUsed)] == [0]
+    report.rest()
+    report.rest()
+    assert [used.kv_bytes for used in agent.of(MemoryUsed)] == [0, 5]
+    assert len(agent.of(StepCount)) == 2
+
+
 def test_memory_is_told_apart_into_weights_caches_and_the_rest(agent: Agent, work, clock) -> None:
     weights, cache, scratch = mx.zeros((1 << 20,)), mx.zeros((1 << 18,)), mx.zeros((1 << 19,))
     mx.eval(weights, cache, scratch)
