@@ -82,7 +82,7 @@ def test_a_crowd_over_too_few_blocks_answers_as_each_does_alone(
             started = ring.messages(Started)
             assert ring.quit() == [0] * len(counts)
         for each in used:
-            assert each.blocks <= PLACES and each.evicted > PLACES, used
+            assert each.blocks <= PLACES and each.evicted > 0, used
         assert sum(each.cached_tokens > 0 for each in started) >= 8
         if life:  # what was there when the ring began lay in files
             assert started[0].cached_tokens or any(each.cached_tokens for each in started[:6])
