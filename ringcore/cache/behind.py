@@ -41,6 +41,7 @@ class Behind:
         self._warn = warn
         self._changed = threading.Condition()  # around what waits and all use of the disk but the slow part
         self._waiting: dict[int, _Waiting] = {}  # by place, in order
+        self._names: dict[int, bytes] = {}  # of blocks that are held in memory, by place
         self._busy = False
         self._off = False
         self._cleared = 0
@@ -58,7 +59,7 @@ class Behind:
 
     def write(self, name: bytes, place: int, block: Block) -> None:
         """As soon as can be; returns at once. ``place`` holds the block until `gone`."""
-        self.gone([place])
+        self.holds(place, name)
         if self._off or self.has(name):
             return
         raw = tensors.named(self._keys, block)
@@ -67,11 +68,26 @@ class Behind:
             self._waiting[place] = (name, raw)
             self._changed.notify_all()
 
+    def holds(self, place: int, name: bytes) -> None:
+        """A block is in ``place`` now, and what was there before is not."""
+        self.gone([place])
+        with self._changed:
+            self._names[place] = name
+
+    def used(self, places: Sequence[int]) -> None:
+        """A sequence begins with the blocks in ``places``: in files they count as used, too, the first of
+        them last, since nothing is found behind a block that is gone."""
+        with self._changed:
+            for place in reversed(places):
+                if place in self._names:
+                    self._disk.use(self._names[place])
+
     def gone(self, places: Iterable[int]) -> None:
         """The blocks in ``places`` are held no more: what was not written yet will not be."""
         with self._changed:
             for place in places:
                 self._waiting.pop(place, None)
+                self._names.pop(place, None)
 
     def read(self, name: bytes) -> Block | None:
         """None when files lack a layer of this stage, or were damaged."""

@@ -138,11 +138,17 @@ class Disk:
                 }
         if not self.has(name, start, end):
             return None
+        self.use(name)
+        return found
+
+    def use(self, name: bytes) -> None:
+        """The block counts as used now, wherever it was read from."""
+        if name not in self._files:
+            return
         self._files.move_to_end(name)
         for file in self._files[name]:
             with contextlib.suppress(OSError):  # gone, or on a disk that takes nothing more
                 os.utime(file.path)
-        return found
 
     def trim(self) -> None:
         """Remove what is too much or too old."""

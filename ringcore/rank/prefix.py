@@ -37,7 +37,7 @@ def perform(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) 
         elif step.operation is Operation.STORE:
             _store(step, caches, blocks, behind)
         else:
-            _load(step, caches, blocks)
+            _load(step, caches, blocks, behind)
     except struct.error as error:
         raise RingError(
             f"step {step.number} ({step.operation.name}) has a payload of {len(step.payload)} bytes: {error}",
@@ -100,7 +100,7 @@ def _fetch(step: Step, blocks: Blocks, behind: Behind | None) -> Step:
         block = behind.read(name)
         if block is None:
             break
-        behind.gone([at])  # the block that was here before
+        behind.holds(at, name)
         blocks.put(at, block)
         count += 1
     return structs.replace(step, rows=(structs.replace(row, token=count),))
@@ -115,8 +115,10 @@ def _forget(step: Step, blocks: Blocks, behind: Behind | None) -> None:
             behind.clear()
 
 
-def _load(step: Step, caches: Batches, blocks: Blocks) -> None:
+def _load(step: Step, caches: Batches, blocks: Blocks, behind: Behind | None) -> None:
     (row,) = step.rows
     places = prefix_steps.places(step.payload)
     blocks.load(caches.one(row.slot), places, row.position, row.count)
     blocks.reused(row.count, begins=row.position == 0)
+    if behind is not None:
+        behind.used(places)

@@ -141,3 +141,32 @@ def test_what_nobody_used_for_long_goes_though_nothing_is_written(
     until(lambda: not old.exists(), "the old file to go")
     until(lambda: behind.figures[0] == 1, "one block")
     assert behind.has(NAMES[1])
+
+
+def test_what_is_begun_with_from_memory_is_used_in_files_too_and_the_first_of_a_chain_goes_last(
+    tmp_path: Path,
+) -> None:
+    disk = Disk(tmp_path, bytes(16), 3, 0)
+    behind = Behind(disk, SHARD, [KVCache()], [0], lambda text: pytest.fail(text))
+    for place in range(3):
+        behind.write(NAMES[place], place, block(place))
+        behind.settle()
+    behind.used([0, 1])
+    for place in (3, 4):
+        behind.write(NAMES[place], place, block(place))
+        behind.settle()
+    assert [behind.has(name) for name in NAMES[:5]] == [True, False, False, True, True]
+
+
+def test_a_place_that_holds_another_block_now_uses_that_one(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, bytes(16), 2, 0)
+    behind = Behind(disk, SHARD, [KVCache()], [0], lambda text: pytest.fail(text))
+    for number in range(2):
+        behind.write(NAMES[number], number, block(number))
+        behind.settle()
+    behind.holds(0, NAMES[1])  # it was read from its file
+    behind.gone([1])
+    behind.used([0, 1])
+    behind.write(NAMES[2], 1, block(2))
+    behind.settle()
+    assert [behind.has(name) for name in NAMES[:3]] == [False, True, True]
