@@ -4,8 +4,6 @@ Of windows only what is needed to go on is written. The file is private, and who
 layers or models but the numbers it is given.
 """
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from ringcore.cache import kinds, parts, sequence, tensors
 from ringcore.cache.kinds import NotPossible
 from ringcore.cache.sequence import SequenceCache
 from ringcore.spec.errors import RingError
+from ringcore.whole_file import replace_file
 
 
 def write(path: Path, cache: Sequence[Any], layers: Sequence[int]) -> None:
@@ -27,18 +26,7 @@ def write(path: Path, cache: Sequence[Any], layers: Sequence[int]) -> None:
         raise NotPossible(cache[0], "be written: it does not know where it is")
     held = [parts.cut(leaf, 0, tokens) for leaf in kinds.leaves(cache)]
     named = tensors.named(tensors.keys(cache, layers), held)
-    content = save({key: np.array(array) for key, array in named}, {"tokens": str(tokens)})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch(0o600)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    replace_file(path, save({key: np.array(array) for key, array in named}, {"tokens": str(tokens)}))
 
 
 def read(path: Path, like: Sequence[Any], layers: Sequence[int]) -> SequenceCache:

@@ -9,10 +9,10 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import CacheList, KVCache, QuantizedKVCache, make_prompt_cache
-from mlx_lm.utils import load_model
 
+from tests.models import running
 from tests.models.configs import ALL
-from tests.models.running import ANSWER, CHUNKS, PROMPT
+from tests.models.running import ANSWER
 from tests.models.small import build
 
 _DOUBLED = {
@@ -56,18 +56,8 @@ def quantized(cache: Sequence[Any]) -> list[QuantizedKVCache]:
 
 
 def greedy_whole(folder: Path, bits: int, count: int = ANSWER) -> list[int]:
-    """The model of mlx-lm itself, whole, its prompt in the chunks of `running.prefill`."""
-    model, _ = load_model(folder)
-    cache = caches_in_bits(model, bits)
-    answer: list[int] = []
-    at = 0
-    for size in CHUNKS:
-        logits = model(mx.array([PROMPT[at : at + size]]), cache=cache)
-        at += size
-    while len(answer) < count:
-        answer.append(int(mx.argmax(logits[0, -1]).item()))
-        logits = model(mx.array([answer[-1:]]), cache=cache)
-    return answer
+    """As `running.greedy_whole`, with such caches."""
+    return running.greedy_whole(folder, count, lambda model: caches_in_bits(model, bits))
 
 
 def firm_answer(model: nn.Module, bits: int, prompt: Sequence[int], count: int) -> list[int] | None:

@@ -1,10 +1,12 @@
 """Loads stages of a model and runs them one after the other in one process; and the same prompt in mlx-lm."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
@@ -62,11 +64,13 @@ def greedy(stages: Sequence[ModelStage], prompt: Sequence[int] = PROMPT, count: 
     return answer
 
 
-def greedy_whole(folder: Path, count: int = ANSWER) -> list[int]:
+def greedy_whole(
+    folder: Path, count: int = ANSWER, caches: Callable[[nn.Module], list[Any]] = make_prompt_cache
+) -> list[int]:
     """The model of mlx-lm itself, whole, its prompt in the same chunks: in some models windows make the
     answer depend on them."""
     model, _ = load_model(folder)
-    cache = make_prompt_cache(model)
+    cache = caches(model)
     answer: list[int] = []
     at = 0
     for size in CHUNKS:
