@@ -9,6 +9,7 @@ import pytest
 
 from ringcore.engine.prefix import PrefixIndex
 from ringcore.engine.prefix_steps import FETCH_BLOCKS
+from ringcore.planning import architectures
 from ringcore.planning.prefix import BLOCK_TOKENS
 from tests.models.in_process import InProcess
 from tests.models.running import load
@@ -54,9 +55,9 @@ def test_keys_in_bfloat16_come_back_bit_for_bit(tmp_path: Path) -> None:
             assert mx.array_equal(one, other)
 
 
-def test_after_a_new_split_each_stage_takes_what_is_its_own(tmp_path: Path) -> None:
+def after_a_new_split_each_stage_takes_what_is_its_own(name: str, tmp_path: Path) -> None:
     """Two stages, three, two: every host has the files of all."""
-    model = build("llama", tmp_path / "model")
+    model = build(name, tmp_path / "model")
     two, three = load(model, 0, 2, LAYERS), load(model, 0, 1, 3, LAYERS)
     first = InProcess(two, prefix_blocks=8, folders=folders(tmp_path, 2))
     cold = first.answer("a", PROMPT, 20)
@@ -67,6 +68,16 @@ def test_after_a_new_split_each_stage_takes_what_is_its_own(tmp_path: Path) -> N
     for stages in (three, two, load(model, 0, LAYERS)):
         ring = InProcess(stages, prefix_blocks=8, folders=folders(tmp_path, len(stages)))
         assert (ring.answer("a", PROMPT, 20), ring.cached("a")) == (cold, HELD)
+
+
+def test_after_a_new_split_each_stage_takes_what_is_its_own(tmp_path: Path) -> None:
+    after_a_new_split_each_stage_takes_what_is_its_own("llama", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.VERIFIED)
+def test_after_a_new_split_every_architecture_answers_from_files(name: str, tmp_path: Path) -> None:
+    after_a_new_split_each_stage_takes_what_is_its_own(name, tmp_path)
 
 
 def test_a_stage_whose_host_lacks_layers_computes(tmp_path: Path) -> None:
