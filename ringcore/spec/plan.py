@@ -75,6 +75,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     explanation: tuple[str, ...] = ()
     step_tokens: int = 0
     kv_bits: int = 0
+    head_rows: int = 0
     tokens_per_second: float = 0.0
     tokens_per_second_together: float = 0.0
     card: ModelCard | None = None
@@ -96,8 +97,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         return structs.replace(self, hash=self.digest)
 
     def check(self) -> None:
-        """Raises `PlanError` when ranks are misnumbered, layers are missing, doubled or none, or the plan was
-        changed after it was made."""
+        """Raises `PlanError` when ranks are misnumbered, layers are missing, doubled or none, the head is
+        shared as it cannot be, or the plan was changed after it was made."""
         if self.hash and self.hash != self.digest:
             raise PlanError(
                 f"the plan says its hash is {self.hash}, what it holds makes {self.digest}",
@@ -136,4 +137,19 @@ class Plan(Struct, frozen=True, kw_only=True):
             raise PlanError(
                 f"the ranks do not follow the order {self.order!r}",
                 "neighbouring ranks must hold neighbouring layers; plan again",
+            )
+        self._check_head()
+
+    def _check_head(self) -> None:
+        rows, count = self.head_rows, len(self.stages)
+        if rows < 0 or (self.card is not None and rows >= self.card.vocab_size):
+            most = f" of {self.card.vocab_size}" if self.card is not None else ""
+            raise PlanError(
+                f"the plan gives the first stage {rows}{most} rows of the head",
+                "make the plan again; each of the two stages has some rows, or the last one all",
+            )
+        if rows and count != 2:
+            raise PlanError(
+                f"the plan shares the head's {rows} rows in a ring of {count} ranks",
+                "make the plan again; the head is shared between two ranks only",
             )

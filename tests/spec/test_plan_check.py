@@ -9,6 +9,7 @@ from msgspec import structs
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan, Stage
 from ringcore.spec.shard import Shard
+from tests.planning.worlds import model
 
 
 def stage(rank: int, start: int, end: int, total: int = 10, **changes: Any) -> Stage:
@@ -107,6 +108,19 @@ def test_ranks_that_count_different_models_are_refused() -> None:
     assert "12 layers" in failure.cause and "10" in failure.cause
 
 
+def test_the_head_is_shared_by_two_ranks_and_each_has_some_rows() -> None:
+    stages = (stage(0, 5, 10), stage(1, 0, 5))
+    card = model(10)
+    for given in (None, card):
+        for rows in (0, 1, card.vocab_size - 1):
+            plan(*stages, head_rows=rows, card=given).check()
+        assert "-1" in refused(plan(*stages, head_rows=-1, card=given)).failure.cause
+    whole = refused(plan(*stages, head_rows=card.vocab_size, card=card)).failure.cause
+    assert f"{card.vocab_size} of {card.vocab_size} rows" in whole
+    for others in (WHOLE, plan(stage(0, 0, 10))):
+        assert "two ranks" in refused(structs.replace(others, head_rows=64)).failure.remedy
+
+
 def test_the_digest_changes_with_everything_the_ranks_must_agree_on() -> None:
     assert structs.replace(WHOLE).digest == WHOLE.digest
     changed = [
@@ -118,6 +132,7 @@ def test_the_digest_changes_with_everything_the_ranks_must_agree_on() -> None:
             "context": 1025,
             "sequences": 3,
             "prefill_chunk": 65,
+            "head_rows": 64,
             "stages": WHOLE.stages[:2],
         }.items()
     ]
