@@ -1,12 +1,15 @@
 """Hosts that are this machine: homes of their own, one server each, nothing left when they close."""
 
 import asyncio
+import gc
 import os
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
+import psutil
 import pytest
 
 from console.cluster.ssh import connect
@@ -44,6 +47,25 @@ async def test_closing_ends_what_runs_there(tmp_path: Path) -> None:
         pid = int(await anext(there.lines()))
         await hosts.close()
         await until(lambda: gone(pid))
+    await host.close()
+
+
+async def test_a_client_that_goes_in_the_middle_of_an_answer_leaves_nothing_open(tmp_path: Path) -> None:
+    hosts = EmbeddedHosts(tmp_path)
+    host = await connect(options(), await hosts.target(options()))
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always")
+        async with host.stream(["/bin/sh", "-c", "echo $$; exec cat /dev/zero"], timeout=0) as there:
+            pid = int(await anext(there.lines()))
+            written = -1
+            while written < 1 << 20 or written != psutil.Process(pid).io_counters().write_chars:
+                written = psutil.Process(pid).io_counters().write_chars
+                await asyncio.sleep(0.1)  # until every buffer on the way is full
+            host._connection.abort()
+        await hosts.close()
+        assert gone(pid)
+        gc.collect()
+    assert [str(warning.message) for warning in left_open] == []
     await host.close()
 
 
