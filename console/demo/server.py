@@ -122,8 +122,8 @@ class EmbeddedServer:
             for task in (feeding, gone, *pumps):
                 task.cancel()
             await asyncio.gather(feeding, gone, ended, return_exceptions=True)
-            # `wait` waits for the pipes too: one that is full is read no more, another is held by what has left
-            # the child's group
+            # `wait` waits for the pipes too: one that is full is read no more, another is held by what has
+            # left the child's group
             for stream in (0, 1, 2):
                 child._transport.get_pipe_transport(stream).close()  # pyright: ignore
             await child.wait()
