@@ -22,6 +22,7 @@ import msgspec
 
 from ringcore.spec import engine
 from ringcore.spec.control import (
+    AgentToChild,
     Fatal,
     Fingerprints,
     Join,
@@ -112,12 +113,18 @@ class Rank:
     def phase(self) -> str:
         return self.phases[-1].phase if self.phases else ""
 
+    def tell(self, message: AgentToChild) -> None:
+        """As its agent would. Nothing happens when it has ended: a stop step may have come by, or a neighbour
+        have gone."""
+        with contextlib.suppress(ConnectionError):
+            self.control.sendall(line(message))
+
     def wake(self) -> None:
-        self.control.sendall(line(Wake()))
+        self.tell(Wake())
 
     def press(self, event: MemoryPressure) -> None:
         """As the agents pass on to rank 0 what a rank says of its memory."""
-        self.control.sendall(line(Pressure(event=event)))
+        self.tell(Pressure(event=event))
 
     def lose_agent(self) -> None:
         """As if its agent had died."""
@@ -226,13 +233,13 @@ class Ring:
         told = [(number, rank.fingerprints) for number, rank in enumerate(self.ranks)]
         self.root = root_of(self.plan, {number: each for number, each in told if each})
         for rank in self.ranks:
-            rank.control.sendall(line(Join(root=self.root)))
+            rank.tell(Join(root=self.root))
         self.wait(lambda: all(rank.phase == "ready" for rank in self.ranks), "all ranks ready")
 
     def quit(self) -> list[int]:
         """Quit to all; their exit codes."""
         for rank in self.ranks:
-            rank.control.sendall(line(Quit()))
+            rank.tell(Quit())
         return [rank.process.wait(10) for rank in self.ranks]
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = 40.0) -> None:
@@ -276,8 +283,7 @@ class Ring:
             case WakeAll():
                 self.wakes += 1
                 for other in self.ranks[1:]:
-                    if other.process.poll() is None:
-                        other.wake()
+                    other.wake()
             case _:
                 raise AssertionError(message)
 

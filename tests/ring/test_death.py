@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ringcore.spec.control import Join, Quit, line
+from ringcore.spec.control import Join, Quit
 from tests.ring.alone import alone, prompt
 from tests.ring.harness import Rank, Ring, free_ports, make_plan, until
 
@@ -32,12 +32,6 @@ def ends(rank: Rank, seconds: float = SOON) -> int:
         return rank.process.wait(seconds)
     except subprocess.TimeoutExpired:
         raise AssertionError(f"rank still runs after {seconds} s: {rank.said}") from None
-
-
-def quit_all(ring: Ring) -> list[int]:
-    for rank in ring.ranks:
-        rank.control.sendall(line(Quit()))
-    return [ends(rank) for rank in ring.ranks]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +77,7 @@ def test_a_rank_that_stands_still_is_noticed_by_nobody_and_quit_ends_the_others(
         os.kill(still.process.pid, signal.SIGSTOP)
         others = [ring.ranks[0], ring.ranks[2]]
         for rank in others:
-            rank.control.sendall(line(Quit()))
+            rank.tell(Quit())
         assert [ends(rank) for rank in others] == [0, 0]
         os.kill(still.process.pid, signal.SIGCONT)
         # Either the stop step was waiting for it, or it finds its neighbours gone.
@@ -105,8 +99,7 @@ def test_the_end_of_its_agent_ends_a_rank_that_waits_for_one_that_stands_still(o
 
 def test_the_end_of_its_agent_ends_a_rank_at_rest() -> None:
     with Ring(make_plan([1, 1, 2])) as ring:
-        ring.answer("a", prompt(4), 3)
-        ring.wait(lambda: all(rank.memory[-1].kv_bytes == 0 for rank in ring.ranks), "rest")
+        ring.wait(lambda: all(rank.steps for rank in ring.ranks), "rest, which a ring begins with")
         for rank in ring.ranks:
             rank.lose_agent()
         assert [ends(rank) for rank in ring.ranks] == [AGENT_GONE] * 3
@@ -116,7 +109,7 @@ def test_the_end_of_its_agent_ends_a_rank_that_waits_for_join_or_for_its_neighbo
     with Ring(make_plan([1, 1, 2]), join=False) as ring:
         ring.loaded()
         joining, loaded = ring.ranks[:2]
-        joining.control.sendall(line(Join()))
+        joining.tell(Join())
         until(lambda: joining.phase == "joining", "joining")
         for rank in (joining, loaded):
             rank.lose_agent()
@@ -125,13 +118,13 @@ def test_the_end_of_its_agent_ends_a_rank_that_waits_for_join_or_for_its_neighbo
 
 def test_quit_ends_a_rank_before_it_has_loaded_when_it_has_and_while_it_joins() -> None:
     with Ring(make_plan([1, 1, 2]), join=False) as ring:
-        ring.ranks[2].control.sendall(line(Quit()))
+        ring.ranks[2].tell(Quit())
         assert ends(ring.ranks[2], 20) == 0
         until(lambda: all(rank.phase == "loaded" for rank in ring.ranks[:2]), "loaded")
-        ring.ranks[0].control.sendall(line(Join()))
+        ring.ranks[0].tell(Join())
         until(lambda: ring.ranks[0].phase == "joining", "joining")
         for rank in ring.ranks[:2]:
-            rank.control.sendall(line(Quit()))
+            rank.tell(Quit())
         assert [ends(rank) for rank in ring.ranks[:2]] == [0, 0]
         assert not any(rank.fatal for rank in ring.ranks)
 
@@ -145,14 +138,14 @@ def test_quit_ends_a_ring_that_answers_in_order_and_one_at_rest(order: str) -> N
             else:
                 ring.answer("a", prompt(4), 3)
                 ring.wait(lambda ring=ring: all(r.memory[-1].kv_bytes == 0 for r in ring.ranks), "rest")
-            assert quit_all(ring) == [0, 0, 0]
+            assert ring.quit() == [0, 0, 0]
             assert not any(rank.fatal for rank in ring.ranks)
 
 
 def test_quit_ends_a_ring_of_one_that_answers() -> None:
     with Ring(make_plan([LAYERS])) as ring:
         answering(ring)
-        assert quit_all(ring) == [0]
+        assert ring.quit() == [0]
 
 
 def test_a_port_that_is_taken_is_the_last_word_of_its_rank() -> None:
@@ -162,7 +155,7 @@ def test_a_port_that_is_taken_is_the_last_word_of_its_rank() -> None:
         Ring(make_plan([2, 2]), join=False, ports=ports) as ring,
     ):
         ring.loaded()
-        ring.ranks[1].control.sendall(line(Join()))
+        ring.ranks[1].tell(Join())
         assert ends(ring.ranks[1]) == RING_FAILED
         until(lambda: ring.ranks[1].fatal, "last words")
         failure = ring.ranks[1].fatal.failure
@@ -174,12 +167,12 @@ def test_a_rank_that_dies_while_the_ring_joins_takes_the_others_with_it() -> Non
     with Ring(make_plan([1, 1, 2]), join=False) as ring:
         ring.loaded()
         for rank in ring.ranks[:2]:
-            rank.control.sendall(line(Join()))
+            rank.tell(Join())
         until(lambda: all(rank.phase == "joining" for rank in ring.ranks[:2]), "joining")
         ring.ranks[1].process.kill()
-        ring.ranks[2].control.sendall(line(Join()))
+        ring.ranks[2].tell(Join())
         for rank in (ring.ranks[0], ring.ranks[2]):
-            rank.control.sendall(line(Quit()))
+            rank.tell(Quit())
             assert ends(rank) == 0
 
 

@@ -9,7 +9,7 @@ from mlx_lm.utils import load_model
 from tokenizers import Tokenizer
 
 from ringcore.planning.prefix import BLOCK_TOKENS
-from ringcore.spec.control import ForgetPrefixes, line
+from ringcore.spec.control import ForgetPrefixes
 from ringcore.spec.engine import Started
 from tests.models.running import greedy_by_mlx_lm
 from tests.models.small import VOCABULARY, build
@@ -74,7 +74,7 @@ def test_a_ring_that_was_killed_begins_from_its_files(name: str, tmp_path: Path)
             assert cached(ring, "a") == held
             ring.wait(lambda: len(list(tmp_path.glob("prefix/*/*/*.safetensors"))) == 4, "two blocks a rank")
             if held:
-                ring.ranks[0].control.sendall(line(ForgetPrefixes()))
+                ring.ranks[0].tell(ForgetPrefixes())
                 ring.wait(lambda: not list(tmp_path.glob("prefix/*/*/*")), "all files to go")
                 assert ring.answer("b", prompt, ANSWER) == expected
                 assert cached(ring, "b") == 0
