@@ -161,8 +161,9 @@ class Agents:
         found = []
         for process in psutil.process_iter(["cmdline", "cwd"]):
             inside = str(process.info["cwd"] or "").startswith(str(self.folder))
-            if inside and "ringcore" in (process.info["cmdline"] or []) and "attach" not in process.cmdline():
-                found.append(ProcessId(process.pid, process.create_time(), process.info["cmdline"][3]))
+            line = process.info["cmdline"] or []
+            if inside and "ringcore" in line and "attach" not in line:
+                found.append(ProcessId(process.pid, process.create_time(), line[3]))
         return found
 
     def nothing_is_left(self, seconds: float = 6.0) -> None:

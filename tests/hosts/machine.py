@@ -19,7 +19,7 @@ import psutil
 
 from tests.hosts import init
 from tests.hosts.needs import TIED, command, key_pair
-from tests.whole.harness import until
+from tests.whole.harness import seen, until
 
 _INSIDE = ("--mount", "--pid", "--uts", "--ipc")
 _ETC = {
@@ -144,7 +144,7 @@ class Machine:
 
     def stop_sshd(self) -> None:
         """The server and its sessions' processes of its own; what users have started is left alone."""
-        self._kill(lambda process: process.name().startswith("sshd"))
+        self._kill(lambda process: process.info["name"].startswith("sshd"))
 
     def restart_sshd(self, more: str | None = None) -> None:
         self.configure(self.sshd if more is None else more)
@@ -205,16 +205,13 @@ class Machine:
         self.run("sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh", *words)
 
     def processes(self, *words: str) -> list[psutil.Process]:
-        """Those on this host, its first one apart, whose command line has all ``words``."""
+        """Those on this host, its first one apart, whose command line has all ``words``; as `seen`."""
         found = []
-        for process in psutil.process_iter():
-            try:
+        for process in seen():
+            with suppress(OSError):
                 here = Path(f"/proc/{process.pid}/ns/pid").readlink() == self._space
-                alive = process.status() != psutil.STATUS_ZOMBIE
-                if here and alive and process.pid != self.pid and set(words) <= set(process.cmdline()):
+                if here and process.pid != self.pid and set(words) <= set(process.info["cmdline"]):
                     found.append(process)
-            except (OSError, psutil.Error):
-                continue
         return found
 
     def sockets(self) -> str:

@@ -175,7 +175,8 @@ class RoomOperator(Operator):
         machines = [self.room.machines[name] for name in hosts]
 
         def left() -> list[list[str]]:
-            return [process.cmdline() for machine in machines for process in machine.processes("ringcore")]
+            found = [process for machine in machines for process in machine.processes("ringcore")]
+            return [process.info["cmdline"] for process in found]
 
         until(lambda: not left(), within, lambda: f"left: {left()}")
         for machine in machines:

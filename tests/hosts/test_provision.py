@@ -57,7 +57,7 @@ def test_a_bare_host_is_provisioned_from_the_index_and_answers(operator: Operato
     assert up.code == 0, up.err
     assert "nothing to do" in up.err
     (rank,) = bare.processes("ringcore", "rank")
-    assert rank.cmdline()[0].startswith(f"/home/{bare.user}/.mlxring/venv-")
+    assert rank.info["cmdline"][0].startswith(f"/home/{bare.user}/.mlxring/venv-")
     chat = operator.run(*CAPITAL)
     assert chat.code == 0 and "Paris" in chat.out
 

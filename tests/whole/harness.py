@@ -95,22 +95,18 @@ class Operator:
         return Ran(process.returncode, out, err, time.monotonic() - began)
 
     def processes(self, *words: str) -> list[psutil.Process]:
-        """Processes of this ring on the hosts whose command line has all ``words``."""
+        """Processes of this ring on the hosts whose command line has all ``words``. Their ``info`` is what
+        was seen of them; any may have ended since."""
         found = []
-        for process in psutil.process_iter():
-            try:
-                line = process.cmdline()
-                ours = "ringcore" in line and process.cwd().startswith(f"{self.folder}/")
-                zombie = process.status() == psutil.STATUS_ZOMBIE
-            except psutil.Error:
-                continue
-            if ours and not zombie and all(word in line for word in words):
+        for process in seen("cwd"):
+            here = str(process.info["cwd"]).startswith(f"{self.folder}/")
+            if here and {"ringcore", *words} <= set(process.info["cmdline"]):
                 found.append(process)
         return found
 
     def agent(self, number: int) -> psutil.Process:
         """The agent's process on one host."""
-        found = [p for p in self.processes("agent") if f"/h{number}/" in p.cwd()]
+        found = [p for p in self.processes("agent") if f"/h{number}/" in p.info["cwd"]]
         assert len(found) == 1, f"{len(found)} agents of rank {number}"
         return found[0]
 
@@ -126,7 +122,9 @@ class Operator:
     def nothing_is_left(self, within: float = 5) -> None:
         """Fails when a process, a socket or a listening port of the ring outlives ``within`` seconds."""
         until(
-            lambda: not self.processes(), within, lambda: f"left: {[p.cmdline() for p in self.processes()]}"
+            lambda: not self.processes(),
+            within,
+            lambda: f"left: {[p.info['cmdline'] for p in self.processes()]}",
         )
         assert not self.sockets()
         for port in range(self.ring["port"], self.api_port + 1):
@@ -142,8 +140,18 @@ class Operator:
                 continue
 
 
+def seen(*more: str) -> Iterator[psutil.Process]:
+    """All processes that run, with ``cmdline``, ``name`` and ``more`` in ``info``: to ask one that ends
+    meanwhile would raise."""
+    for process in psutil.process_iter(["cmdline", "name", "status", *more]):
+        if process.info["status"] != psutil.STATUS_ZOMBIE:
+            process.info["cmdline"] = process.info["cmdline"] or []  # it ends, or becomes another program
+            yield process
+
+
 def argument(process: psutil.Process, name: str) -> str:
-    line = process.cmdline()
+    """What follows ``name`` on the command line of one that was `seen`."""
+    line = process.info["cmdline"]
     return line[line.index(name) + 1]
 
 

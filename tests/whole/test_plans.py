@@ -29,7 +29,7 @@ def test_a_ring_without_the_host_that_latency_leaves_out_serves_and_ends(
     assert chat.code == 0 and "Paris" in chat.out, chat.err
     status = operator.run("status")
     assert status.code == 0 and "1/1 ranks" in status.out
-    assert not [process for process in operator.processes("agent") if "/h1/" in process.cwd()]
+    assert not [process for process in operator.processes("agent") if "/h1/" in process.info["cwd"]]
     logs = operator.run("logs").out
     assert "h1 is left out" in logs, "the planner's reasons are in the log"
     assert operator.run("down").code == 0
