@@ -203,6 +203,11 @@ async def test_a_failing_pip_is_quoted_and_leaves_no_half_environment(tmp_path: 
     assert left == {"code"}
 
 
+def running_in(home: Path) -> list[psutil.Process]:
+    """Processes whose command line names ``home``."""
+    return [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or [])]
+
+
 async def test_an_interrupted_environment_is_recognised_and_made_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     gate = home / "gate"
@@ -216,9 +221,7 @@ async def test_an_interrupted_environment_is_recognised_and_made_again(tmp_path:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert list((home / ".mlxring").glob("venv-*.new"))
-        assert not [
-            p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or [])
-        ]
+        await until(lambda: not running_in(home))
         gate.touch()
         prepared = await provision(host, facts, Heard())
         assert "python" in names(str(Path(prepared.python).parent))

@@ -64,11 +64,11 @@ def test_after_the_profile_moved_layers_hosts_get_blocks_from_each_other(
     assert (up := operator.run("up")).code == 0, up.err
     again, cached = ask(operator)
     assert again == text and cached >= 64 * (blocks - 1)
-    for machine, home in zip(operator.room.machines.values(), homes, strict=True):
-        for path in home.glob(".mlxring/runs/t/prefix/*/*"):
-            status = path.stat()
-            assert (status.st_uid, status.st_mode & 0o777) == (machine.uid, 0o600), path
     told = operator.run("cache")
     assert told.code == 0 and "came from other hosts" in told.out, told.out
     assert operator.run("down").code == 0
     operator.nothing_is_left()
+    for machine, home in zip(operator.room.machines.values(), homes, strict=True):
+        for path in home.glob(".mlxring/runs/t/prefix/*/*"):
+            status = path.stat()
+            assert (status.st_uid, status.st_mode & 0o777) == (machine.uid, 0o600), path
