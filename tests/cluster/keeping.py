@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -85,11 +85,12 @@ class Keeping(SshConnector):
     def files(self, name: str) -> dict[str, bytes]:
         """All that is below the folder for blocks."""
         folder = self.run_folder(name) / "prefix"
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
+        found = {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                with suppress(FileNotFoundError):  # what receives gives a file its name
+                    found[str(path.relative_to(folder))] = path.read_bytes()
+        return found
 
     def reads(self, name: str, block: int, width: int = 4) -> bool:
         """Whether a rank there would find its layers of the block as they were."""

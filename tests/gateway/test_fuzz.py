@@ -40,7 +40,7 @@ async def test_made_up_requests_find_no_5xx_and_no_answer_beside_the_description
         finally:
             if fuzz.returncode is None:
                 fuzz.kill()
-                await fuzz.wait()
+                await fuzz.communicate()
     assert fuzz.returncode == 0, said.decode()[-6000:]
     figures = await asyncio.to_thread(
         httpx.get, gateway.url + "/metrics", headers={"Authorization": f"Bearer {KEY}"}, trust_env=False

@@ -121,15 +121,17 @@ class Operator:
 
     def nothing_is_left(self, within: float = 5) -> None:
         """Fails when a process, a socket or a listening port of the ring outlives ``within`` seconds."""
-        until(
-            lambda: not self.processes(),
-            within,
-            lambda: f"left: {[p.info['cmdline'] for p in self.processes()]}",
-        )
-        assert not self.sockets()
+        until(lambda: not self._left(), within, lambda: f"left: {self._left()}")
+
+    def _left(self) -> list[object]:
+        processes = [process.info["cmdline"] for process in self.processes()]
+        return processes or [*self.sockets(), *self._ports_that_listen()]
+
+    def _ports_that_listen(self) -> Iterator[int]:
         for port in range(self.ring["port"], self.api_port + 1):
             with socket.socket() as probe:
-                assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still listens"
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    yield port
 
     def clear(self) -> None:
         """After a test: end what it left, so that a failure does not spoil the next."""
