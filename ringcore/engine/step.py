@@ -20,6 +20,12 @@ class Operation(IntEnum):
     LOAD = 7  # the row's sequence begins with the blocks in places; payload: the places
     FORGET = 8  # the blocks in places go; payload: the places, none: what is in files
     FETCH = 9  # blocks come from disk; payload as of STORE, the token of the row: how many all ranks have
+    HEAD = 10  # what goes into the head, to the first stage, which has a part of it; payload: hidden states
+    DRAW = 11  # the first stage's part of the logits, to the last stage, which draws; payload: these
+
+
+# A step that draws goes round with these once more where the head is shared; they are no steps of their own.
+HEAD_OPERATIONS = (Operation.HEAD, Operation.DRAW)
 
 
 class Row(Struct, frozen=True):

@@ -13,14 +13,15 @@ from ringcore.cache import sequence
 from ringcore.models.caches import Caches
 from ringcore.models.fingerprint import fingerprint
 from ringcore.models.passage import Passage
-from ringcore.models.stage import SequenceCache
+from ringcore.models.stage import SequenceCache, SharedHead
 from ringcore.models.structure import arrays_of
 from ringcore.spec.shard import Shard
 
 
 class CutStage:
     """A `ModelStage`. ``model``: the whole one, pruned; ``passage`` leads through it. ``layers`` are the
-    stage's own; ``embedding``: what it holds before the first layer, if that is its own."""
+    stage's own; ``embedding``: what it holds before the first layer, if that is its own. ``head``: its part
+    of a shared one."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class CutStage:
         passage: Passage,
         caches: Caches,
         merges: bool,
+        head: SharedHead | None = None,
     ) -> None:
         self.shard = shard
         self.hidden_size = hidden_size
         self.vocab_size = vocab_size
         self.dtype = dtype
         self.merges = merges
+        self.head: SharedHead | None = head
         self.uncut = caches.uncut
         self.holds = caches.holds
         self.cache_layers = caches.layers

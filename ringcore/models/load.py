@@ -18,6 +18,7 @@ from ringcore.models import folder, registry, structure
 from ringcore.models.caches import Caches
 from ringcore.models.cut import CutStage
 from ringcore.models.folder import Tensors
+from ringcore.models.head import Head, tied_to
 from ringcore.models.kv_bits import in_bits
 from ringcore.models.names import Names
 from ringcore.models.passage import Passage
@@ -43,13 +44,15 @@ def load_stage(
     on_progress: Progress,
     allow_unverified: bool = False,
     kv_bits: int = 0,
+    head_rows: int = 0,
 ) -> ModelStage:
     """Layers ``shard`` of the model in ``model_path``, in memory when this returns.
 
     ``dtype``: ``float32``, ``float16`` or ``bfloat16`` casts every floating tensor (scales and biases of
     quantised ones too, packed weights never); ``auto`` keeps what the files hold. ``on_progress`` gets
     the share of bytes that is in memory, 0..1, and a short text. ``kv_bits``: of keys and values in the
-    caches of layers that keep all tokens; 0: as they are computed.
+    caches of layers that keep all tokens; 0: as they are computed. ``head_rows``: of a tied head, from 0 on,
+    are the first stage's and the others the last one's; 0: all are the last one's.
     Raises `PlanError` when the folder, its config or a tensor is missing, unreadable or unexpected, or
     the architecture cannot be cut, or nobody verified it and ``allow_unverified`` is False, or its caches
     cannot be kept in ``kv_bits``.
@@ -91,6 +94,14 @@ def load_stage(
     groups = {path: structure.module_at(model, path) for path in wanted}
     groups |= {f"{parts.layers}.{number}": layers[number] for number in range(shard.start, shard.end)}
     before = [structure.module_at(model, path) for path in parts.first if path not in wanted]
+    passage = Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype)
+    head = None
+    if head_rows and shard.count < shard.total and (shard.is_first or shard.is_last):
+        embedding = tied_to(model, parts)
+        rows = range(head_rows) if shard.is_first else range(head_rows, parts.vocab_size)
+        head = Head(embedding, rows, hidden_dtype)
+        if shard.is_last:
+            passage.without_head(embedding)
     stage = CutStage(
         shard=shard,
         hidden_size=adapter.carry.width(parts.hidden_size),
@@ -99,9 +110,10 @@ def load_stage(
         model=model,
         layers=layers[shard.start : shard.end],
         embedding=[structure.module_at(model, path) for path in parts.first] if shard.is_first else [],
-        passage=Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype),
+        passage=passage,
         caches=caches,
         merges=adapter.merges,
+        head=head,
     )
     _read(groups, source, stage.weight_bytes, on_progress)
     return stage

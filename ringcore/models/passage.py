@@ -41,10 +41,10 @@ PLAIN = Carry()
 
 
 class _Left(Exception):
-    """The stage's last layer has answered. ``out``: what it returned."""
+    """The stage's last layer has answered, or the norm before a shared head. ``out``: what it returned."""
 
     def __init__(self, out: Any) -> None:
-        super().__init__("the stage's last layer has answered")
+        super().__init__("nothing past this is the stage's to compute")
         self.out = out
 
 
@@ -93,13 +93,23 @@ class Passage:
     def to_the_end(
         self, model: Callable[..., Any], ids: mx.array, cache: Sequence[Any], arrived: mx.array | None
     ) -> mx.array:
-        """Logits (B, 1, V) of the last position."""
+        """Logits (B, 1, V) of the last position, or with `without_head` what goes into it (B, 1, D)."""
         self._arrived = None if arrived is None else self._carry.unpack(arrived, self._first)
         self._to_the_end = True
         try:
             return model(ids, cache=list(cache))
+        except _Left as left:
+            return left.out
         finally:
             self._arrived = None
+
+    def without_head(self, embedding: nn.Module) -> None:
+        """The model's code ends where it would use ``embedding`` as its head."""
+
+        def leave(_self: nn.Module, hidden: mx.array) -> mx.array:
+            raise _Left(hidden)
+
+        _become(embedding, as_linear=leave)
 
     def _leave(self, layer: nn.Module) -> Callable[..., Any]:
         call: Callable[..., Any] = type(layer).__call__
@@ -134,9 +144,13 @@ def _begin_with(layer: nn.Module) -> Callable[..., Any]:
 
 def _answer(module: nn.Module, call: Callable[..., Any]) -> None:
     """Calling ``module`` calls ``call``; it stays an instance of its class, which the model may ask for."""
-    kind = type(module)
 
     def instead(_self: nn.Module, *arguments: Any, **named: Any) -> Any:
         return call(*arguments, **named)
 
-    module.__class__ = type(kind.__name__, (kind,), {"__call__": instead, "__module__": kind.__module__})
+    _become(module, __call__=instead)
+
+
+def _become(module: nn.Module, **methods: Callable[..., Any]) -> None:
+    kind = type(module)
+    module.__class__ = type(kind.__name__, (kind,), {**methods, "__module__": kind.__module__})

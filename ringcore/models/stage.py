@@ -10,6 +10,18 @@ from ringcore.spec.shard import Shard
 SequenceCache = list[Any]  # one mlx-lm cache object for each layer of the stage, for one sequence
 
 
+class SharedHead(Protocol):
+    """On the first or the last stage. Makes logits, lazy, of what the last stage returned (B, D)."""
+
+    def part(self, hidden: mx.array) -> mx.array:
+        """(B, rows): the first stage of the vocabulary's first rows, the last one of the others."""
+        ...
+
+    def whole(self, hidden: mx.array) -> mx.array:
+        """(B, V)"""
+        ...
+
+
 class ModelStage(Protocol):
     """Layers ``shard`` of one model, with the embedding when first, norm and head when last.
 
@@ -24,6 +36,7 @@ class ModelStage(Protocol):
     cache_layers: tuple[int, ...]  # the layer of each entry of a cache
     uncut: tuple[str, ...]  # classes among the whole model's caches that cannot be cut into blocks of tokens
     holds: frozenset[Holds | None]  # in which ways the whole model's caches hold a sequence
+    head: SharedHead | None  # where first and last stage share it
 
     @property
     def weight_bytes(self) -> int:
@@ -45,6 +58,7 @@ class ModelStage(Protocol):
         Returns hidden states (B, L, D), or on the last stage logits (B, V) in the stage's dtype of the last
         position. On the last stage with ``want_logits`` False (a prefill chunk that is not the
         prompt's last) the head is not computed and an array that only forces the caches is returned.
+        With a shared head the last stage returns what goes into that, (B, D) of the last position.
         Lazy: the caller evaluates.
         """
         ...

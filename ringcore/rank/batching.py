@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import mlx.core as mx
-
+from ringcore.rank.device import on_gpu
 from ringcore.rank.header import max_rows
 from ringcore.spec.plan import Plan
 
@@ -14,7 +13,7 @@ def rows_per_step(model_path: Path, plan: Plan) -> int:
     more stages at work. The same where caches are kept in few bits: mlx-lm cannot join those."""
     if plan.kv_bits:
         return 1
-    if mx.default_device().type == mx.DeviceType.cpu and _quantized(model_path):
+    if not on_gpu() and _quantized(model_path):
         return 1
     return max_rows(plan.sequences)
 

@@ -1,7 +1,7 @@
 """``python -m ringcore rank``: the life of one rank, from its deployment file to its last word.
 
 Knows the order of the phases; loading is `ringcore.models`, links are `group` and `link`, the work
-is `worker` and `leader`.
+is `worker` and `leading`.
 """
 
 import argparse
@@ -16,33 +16,26 @@ import mlx.core as mx
 import msgspec
 from msgspec import structs
 
-from ringcore.cache.kinds import Holds
-from ringcore.engine.door import Door
-from ringcore.engine.engine import Engine
 from ringcore.engine.grammar import Grammars
-from ringcore.engine.limits import Keeping, Limits
-from ringcore.engine.scheduler import Bounds, chunks_in_flight
+from ringcore.engine.scheduler import chunks_in_flight
 from ringcore.models.load import check_resident, load_stage
 from ringcore.models.stage import ModelStage
 from ringcore.rank import group
-from ringcore.rank.batching import rows_per_step
 from ringcore.rank.blas import REMEDY, blas_in_use, prefer_openblas
-from ringcore.rank.brings import Brings
 from ringcore.rank.control import Control
+from ringcore.rank.device import on_gpu
 from ringcore.rank.executor import Executor
 from ringcore.rank.gauges import gauges
 from ringcore.rank.header import Format
-from ringcore.rank.leader import Leader
-from ringcore.rank.link import Link, max_in_flight, max_prompt_tokens
+from ringcore.rank.leading import lead
+from ringcore.rank.link import Link
 from ringcore.rank.memory import MemoryWatch
-from ringcore.rank.pipe import FirstPipe, LastPipe, LocalPipe, Pipe
-from ringcore.rank.prefix import fingerprints, on_disk, reliever
+from ringcore.rank.prefix import fingerprints, on_disk
 from ringcore.rank.report import Report
 from ringcore.rank.worker import work
 from ringcore.spec.block_file import PREFIX_FOLDER
 from ringcore.spec.control import Fatal
-from ringcore.spec.deployment import DEPLOYMENT_FILE, ENGINE_SOCKET, Deployment
-from ringcore.spec.engine import Ready
+from ringcore.spec.deployment import DEPLOYMENT_FILE, Deployment
 from ringcore.spec.errors import Failure, MlxringError, RingError
 from ringcore.spec.plan import Plan
 from ringcore.spec.units import format_bytes
@@ -50,9 +43,6 @@ from ringcore.spec.units import format_bytes
 Load = Callable[[Deployment, Callable[[float, str], None]], ModelStage]
 PROGRESS_SECONDS = 0.2
 LEAST_CACHE_BYTES = 64 << 20
-# Tokens; a shorter chunk costs more in hops and kernels than an idle stage does.
-LEAST_CHUNK = 32
-LEAST_CHUNK_ON_GPU = 256
 
 
 def main(arguments: list[str], load: Load | None = None) -> int:
@@ -89,6 +79,7 @@ def load_from_files(deployment: Deployment, progress: Callable[[float, str], Non
         on_progress=progress,
         allow_unverified=deployment.allow_unverified,
         kv_bits=deployment.plan.kv_bits,
+        head_rows=deployment.plan.head_rows,
     )
     check_resident(stage, planned.weight_bytes, mx.get_active_memory() - before)
     return stage
@@ -129,11 +120,11 @@ def _serve(deployment: Deployment, epoch: int, control: Control, load: Load) -> 
     )
     link = _link(deployment, epoch, stage) if len(deployment.members) > 1 else None
     if deployment.is_leader:
-        _lead(deployment, epoch, stage, executor, link, control, report)
+        lead(deployment, epoch, stage, executor, link, control, report)
     else:
         assert link is not None
         control.phase("ready")
-        work(link, executor, control, report)
+        work(link, executor, control, report, overtaking=deployment.plan.head_rows > 0)
         control.phase("stopping")
 
 
@@ -156,7 +147,7 @@ def _watch(deployment: Deployment, control: Control, executor: Executor) -> Memo
 
 def _introduce(deployment: Deployment, epoch: int, control: Control) -> None:
     """Who this is and what it computes with: what is loaded in this process, not what was meant to be."""
-    blas = None if _on_gpu() else blas_in_use()
+    blas = None if on_gpu() else blas_in_use()
     control.phase("starting", computes_with=f"cpu, {blas}" if blas else "gpu")
     control.say(
         f"rank {deployment.rank} of {len(deployment.members)}, epoch {epoch}, "
@@ -204,7 +195,7 @@ def _load(deployment: Deployment, control: Control, load: Load) -> ModelStage:
 def _warm_shapes(plan: Plan) -> list[tuple[int, int]]:
     """Rows and tokens of the steps to be tried. A GPU has kernels of their own for many rows and many
     tokens; a processor has nothing to compile, and would only compute."""
-    if not _on_gpu():
+    if not on_gpu():
         return [(1, 1)]
     return list(dict.fromkeys([(1, 1), (plan.sequences, 1), (1, plan.prefill_chunk)]))
 
@@ -215,11 +206,10 @@ def _warm_up(stage: ModelStage, rows: int, tokens: int) -> None:
         x = mx.zeros((rows, tokens), dtype=mx.int32)
     else:
         x = mx.zeros((rows, tokens, stage.hidden_size), dtype=stage.dtype)
-    mx.eval(stage(x, stage.make_cache(), True))
-
-
-def _on_gpu() -> bool:
-    return mx.default_device().type == mx.DeviceType.gpu
+    y = stage(x, stage.make_cache(), True)
+    if stage.head is not None:
+        y = stage.head.part(mx.zeros((rows, stage.hidden_size), dtype=stage.dtype))
+    mx.eval(y)
 
 
 def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:
@@ -232,70 +222,10 @@ def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:
         hidden_size=stage.hidden_size,
         dtype=str(stage.dtype).removeprefix("mlx.core."),
         hop=hop,
+        head_rows=plan.head_rows,
     )
     incoming = structs.replace(outgoing, hop=(hop - 1) % len(plan.stages))
     return Link(group.join(deployment, epoch), incoming, outgoing)
-
-
-def _lead(
-    deployment: Deployment,
-    epoch: int,
-    stage: ModelStage,
-    executor: Executor,
-    link: Link | None,
-    control: Control,
-    report: Report,
-) -> None:
-    plan = deployment.plan
-    stages = len(plan.stages)
-    limits = Limits(
-        context=plan.context,
-        vocab_size=stage.vocab_size,
-        bounds=Bounds(
-            stages=stages,
-            sequences=plan.sequences,
-            chunk=plan.prefill_chunk,
-            max_prompt_tokens=max_prompt_tokens(stages, plan.sequences),
-            least_chunk=LEAST_CHUNK_ON_GPU if _on_gpu() else LEAST_CHUNK,
-            lookahead=1 if link else 2,
-            step_tokens=plan.step_tokens,
-            rows=rows_per_step(Path(deployment.model_path), plan),
-        ),
-        in_flight=max_in_flight(stages),
-        prefix=Keeping(
-            blocks=_prefix_blocks(plan.prefix_blocks, stage, control),
-            block_tokens=plan.block_tokens,
-            root=bytes.fromhex(control.root),
-            at_once=not stage.holds <= {Holds.TOKENS},
-            at_ends=Holds.STATE in stage.holds,
-        ),
-    )
-    pipe: Pipe
-    if link is None:
-        pipe = LocalPipe(executor)
-    elif plan.order == "reverse":
-        pipe = LastPipe(executor, link)
-    else:
-        pipe = FirstPipe(executor, link)
-    hello = Ready(epoch=epoch, context=plan.context, sequences=plan.sequences, vocab_size=stage.vocab_size)
-    brings = Brings(control)
-    executor.missed = lambda: brings.missed
-    engine = Engine(limits, executor.on_disk, brings.ask, control.say)
-    relieve = reliever(plan, engine.forget)
-    leader = Leader(engine, pipe, Door(ENGINE_SOCKET, hello), control, report, relieve, brings)
-    leader.greet()
-    control.phase("ready")
-    leader.run()
-
-
-def _prefix_blocks(planned: int, stage: ModelStage, control: Control) -> int:
-    if planned and stage.uncut:
-        control.say(
-            f"prompts are not kept for later ones: {', '.join(stage.uncut)} of this model cannot be cut",
-            "WARNING",
-        )
-        return 0
-    return planned
 
 
 def _die(control: Control, failure: Failure, error: BaseException | None = None) -> NoReturn:

@@ -33,6 +33,11 @@ class Doorbell:
         if self._selector.get_map():
             self._selector.select()
 
+    @property
+    def rung(self) -> bool:
+        """Whether `wait` would return at once because something is there."""
+        return bool(self._selector.get_map() and self._selector.select(0))
+
 
 def _connections() -> set[int]:
     """Connected sockets only: MLX leaves those of failed attempts open, which would ring for ever."""

@@ -18,9 +18,10 @@ from ringcore.cache.kinds import Holds
 from ringcore.engine import logprobs, opening
 from ringcore.engine.grammar import Grammars
 from ringcore.engine.sampler import Sampler
-from ringcore.engine.step import NO_TOKEN, Operation, Row, Step
+from ringcore.engine.step import HEAD_OPERATIONS, NO_TOKEN, Operation, Row, Step
 from ringcore.models.stage import ModelStage
 from ringcore.rank import prefix
+from ringcore.rank.drawing import Drawings, drawn
 from ringcore.rank.link import Message
 from ringcore.spec.errors import RingError
 from ringcore.spec.events import PrefixUsed
@@ -54,6 +55,8 @@ class Executor:
         self.blocks = Blocks()
         self.behind = behind
         self._merges = stage.merges and can_merge(stage.make_cache())
+        shared = stage.head if stage.shard.is_last else None
+        self._drawings = Drawings(shared) if shared else None
         self.missed: Callable[[], int] = lambda: 0  # blocks that other hosts were asked for in vain
         self.busy = 0.0
         self.tokens = 0
@@ -94,16 +97,29 @@ class Executor:
 
         Returns hidden states (tokens, D) for the next stage, or from the last stage the step with the
         drawn tokens in its rows and their log-probabilities, where they were asked for, as its payload.
+        Where the head is shared, the last stage first returns a HEAD with hidden states (rows, D) for the
+        first stage, and that a DRAW with its part of their logits (rows, part of V).
         """
         began = time.perf_counter()
         step, arrays = self.begin(message)
         mx.eval(arrays)
         seconds = time.perf_counter() - began
         self.busy += seconds
-        step = structs.replace(step, microseconds=max(step.microseconds, int(1e6 * seconds)))
-        if not self._stage.shard.is_last:
+        # A head's part comes after the layers of the same token: to the stage it is one piece of work.
+        before = step.microseconds if message.step.operation in HEAD_OPERATIONS else 0
+        longest = max(step.microseconds, before + int(1e6 * seconds))
+        step = structs.replace(step, microseconds=longest)
+        if not self._stage.shard.is_last or step.operation is Operation.HEAD:
             return Message(step, arrays[0] if arrays else None)
         return Message(finish(step, arrays))
+
+    def afterwards(self) -> None:
+        """Work on a step that the next stage has no need of, once it was sent what `perform` returned."""
+        own = self._drawings.own() if self._drawings else None
+        if own is not None:
+            began = time.perf_counter()
+            mx.eval(own)
+            self.busy += time.perf_counter() - began
 
     def begin(self, message: Message) -> tuple[Step, list[mx.array]]:
         """As `perform`, but lazy. The arrays are the hidden states, or on the last stage one a row: the
@@ -111,7 +127,11 @@ class Executor:
         step = message.step
         if step.operation is Operation.RUN:
             self.tokens += step.token_count
-            return structs.replace(step, tokens=()), self._run(message)
+            return self._run(message)
+        if step.operation is Operation.HEAD:
+            return structs.replace(step, operation=Operation.DRAW), [self._logits(message)]
+        if step.operation is Operation.DRAW:
+            return step, self._draw(message)
         if step.operation is Operation.OPEN:
             self._open(step)
         elif step.operation is Operation.DROP:
@@ -147,16 +167,34 @@ class Executor:
                 _at(slot, row.position + row.count, row, step)
         return prefix.perform(step, self._caches, self.blocks, self.behind)
 
-    def _run(self, message: Message) -> list[mx.array]:
+    def _run(self, message: Message) -> tuple[Step, list[mx.array]]:
+        step = structs.replace(message.step, tokens=())
         rows = message.step.rows
         slots = [self._slot(row, message.step) for row in rows]
         if len(rows) > 1 and self._merges and all(row.count == 1 and row.sample for row in rows):
             outputs = self._together(message, slots)
         else:
             outputs = self._one_by_one(message, slots)
+        if self._drawings is not None:
+            return self._drawings.after_layers(step, slots, outputs, len(self._slots))
         if self._stage.shard.is_last or len(outputs) == 1:
-            return outputs
-        return [mx.concatenate(outputs, axis=0)]
+            return step, outputs
+        return step, [mx.concatenate(outputs, axis=0)]
+
+    def _logits(self, message: Message) -> mx.array:
+        """The first stage's part of them, (rows, part of V)."""
+        if self._stage.head is None or message.hidden is None:
+            raise RingError(
+                f"step {message.step.number} asks for logits of no row here", "start the ring again"
+            )
+        return self._stage.head.part(message.hidden)
+
+    def _draw(self, message: Message) -> list[mx.array]:
+        if self._drawings is None or message.hidden is None:
+            raise RingError(
+                f"step {message.step.number} brings logits nobody asked for", "start the ring again"
+            )
+        return self._drawings.join(message.step, message.hidden)
 
     def _together(self, message: Message, slots: list[_Slot]) -> list[mx.array]:
         """One token of each row, as one batch."""
@@ -173,7 +211,9 @@ class Executor:
             slot.position += 1
         if not self._stage.shard.is_last:
             return [y[:, 0]]
-        return [slot.draw(y[index : index + 1]) for index, slot in enumerate(slots)]
+        if self._drawings:
+            return [y]
+        return drawn(slots, y)
 
     def _one_by_one(self, message: Message, slots: list[_Slot]) -> list[mx.array]:
         shard = self._stage.shard
@@ -195,7 +235,7 @@ class Executor:
             slot.position += row.count
             if not shard.is_last:
                 y = y[0]
-            elif row.sample:
+            elif row.sample and not self._drawings:
                 y = slot.draw(y)
             outputs.append(y)
         return outputs
@@ -224,7 +264,7 @@ def _at(slot: _Slot, position: int, row: Row, step: Step) -> None:
 
 def finish(step: Step, arrays: list[mx.array]) -> Step:
     """The step with the tokens that the last stage drew (``arrays`` as `Executor.begin` gave them)."""
-    if step.operation is not Operation.RUN:
+    if step.operation not in (Operation.RUN, Operation.DRAW):
         return step
     drawn = [
         cast(list[int], array.tolist()) if row.sample else [NO_TOKEN]

@@ -44,6 +44,11 @@ class GroupWire:
         except RuntimeError as error:
             raise _broken("to", self._target, error) from error
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is there to be received, as far as can be seen from outside."""
+        return self._doorbell.rung
+
     def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
         """Blocks until the array is there. Raises `RingError` naming the link."""
         self._doorbell.wait()

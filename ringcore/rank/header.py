@@ -5,14 +5,14 @@ header of `header_words` words, whose length both sides know from the plan, and 
 header announces (none, or exactly one)::
 
     0 magic   1 epoch   2 number   3 operation   4 rows   5 payload kind   6 payload bytes
-    7 tokens  8 width   9 dtype   10 plan       11 hop   12 microseconds
+    7 tokens  8 width   9 dtype   10 plan       11 hop   12 microseconds  13 step
     then for each of `max_rows` rows:  slot  count  position  flags  token   (zeros when unused)
 
 ``epoch`` and ``plan`` (31 bits of the plan's digest) say that both ends belong to the same ring,
-``number`` that no message was lost or doubled, ``hop`` (pipeline stage of the sender) that it came
-the right way. ``tokens`` x ``width`` in ``dtype`` is the shape of the payload, ``microseconds`` the
-longest that a stage has worked on the step. A field that is not what it must be is fatal: there is no
-way to find the start of the next message.
+``number``, counted on each link, that no message was lost or doubled, ``hop`` (pipeline stage of the
+sender) that it came the right way. ``tokens`` x ``width`` in ``dtype`` is the shape of the payload,
+``microseconds`` the longest that a stage has worked on the step, ``step`` the step's number in the epoch.
+A field that is not what it must be is fatal: there is no way to find the start of the next message.
 
 Knows nothing of arrays or sockets: words are plain ints.
 """
@@ -26,7 +26,7 @@ from ringcore.engine.step import Operation, Row, Step
 from ringcore.spec.errors import RingError
 
 MAGIC = 0x4D4C5852  # "MLXR"
-_FIXED = 13
+_FIXED = 14
 _ROW = 5
 _SAMPLE = 1
 _MOST = (1 << 31) - 1
@@ -38,7 +38,8 @@ class Payload(IntEnum):
     IDS = 1  # tokens x int32
     HIDDEN = 2  # tokens x width of the plan's dtype
     BYTES = 3  # uint8
-    LOGPROBS = 4  # uint8, on a RUN's way back
+    LOGPROBS = 4  # uint8, on the way back of what drew
+    LOGITS = 5  # tokens x head rows of the plan's dtype
 
 
 _FITTING = {  # payloads that an operation may have, beside none
@@ -48,6 +49,8 @@ _FITTING = {  # payloads that an operation may have, beside none
     Operation.LOAD: (Payload.BYTES,),
     Operation.FORGET: (Payload.BYTES,),
     Operation.FETCH: (Payload.BYTES,),
+    Operation.HEAD: (Payload.HIDDEN,),
+    Operation.DRAW: (Payload.LOGITS, Payload.LOGPROBS),
 }
 _LOOSE = (Payload.BYTES, Payload.LOGPROBS)  # of any length
 _WITHOUT_ROWS = (Operation.PARK, Operation.STOP, Operation.FORGET)
@@ -55,7 +58,8 @@ DTYPES = {"float32": (1, 4), "float16": (2, 2), "bfloat16": (3, 2)}  # name -> c
 
 
 class Format(Struct, frozen=True, kw_only=True):
-    """What both ends of a link know before the first message. ``hop`` is the sender's stage."""
+    """What both ends of a link know before the first message. ``hop`` is the sender's stage, ``head_rows``
+    the first stage's part of a shared head."""
 
     epoch: int
     plan: int
@@ -63,6 +67,12 @@ class Format(Struct, frozen=True, kw_only=True):
     hidden_size: int
     dtype: str
     hop: int
+    head_rows: int = 0
+
+    def width(self, payload: Payload) -> int:
+        """Numbers in the plan's dtype for each token of the step."""
+        widths = {Payload.HIDDEN: self.hidden_size, Payload.LOGITS: self.head_rows}
+        return widths.get(payload, 0)
 
     @property
     def words(self) -> int:
@@ -88,23 +98,24 @@ def max_rows(sequences: int) -> int:
     return min(sequences, 16)
 
 
-def encode(step: Step, payload: Payload, form: Format) -> list[int]:
-    """The header's words for ``step`` with ``payload`` behind it."""
+def encode(step: Step, payload: Payload, form: Format, number: int) -> list[int]:
+    """The words of the ``number``th header on a link, for ``step`` with ``payload`` behind it."""
     code, _ = DTYPES[form.dtype]
     words = [
         MAGIC,
         form.epoch,
-        step.number,
+        number,
         int(step.operation),
         len(step.rows),
         int(payload),
         payload_bytes(step, payload, form, len(step.payload)),
         step.token_count,
-        form.hidden_size if payload is Payload.HIDDEN else 0,
-        code if payload is Payload.HIDDEN else 0,
+        form.width(payload),
+        code if form.width(payload) else 0,
         form.plan,
         form.hop,
         min(step.microseconds, _MOST),
+        step.number,
     ]
     for row in step.rows:
         words += [row.slot, row.count, row.position, _SAMPLE if row.sample else 0, row.token]
@@ -132,16 +143,18 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     kinds = (Payload.NONE, *_FITTING.get(operation, ()))
     if words[5] not in kinds:
         raise _wrong("payload kind", words[5], f"one of {[int(p) for p in kinds]} for {operation.name}")
-    least = 1 if operation is Operation.RUN else 0
+    least = 1 if operation in (Operation.RUN, Operation.HEAD, Operation.DRAW) else 0
     if words[12] < 0:
         raise _wrong("time", words[12], "at least 0")
+    if words[13] < 1:
+        raise _wrong("step", words[13], "at least 1")
     rows = tuple(_row(words, index, form, least) for index in range(words[4]))
-    step = Step(operation, rows, number=due, microseconds=words[12])
+    step = Step(operation, rows, number=words[13], microseconds=words[12])
     payload = Payload(words[5])
     _same("tokens", words[7], step.token_count)
     code, _ = DTYPES[form.dtype]
-    _same("width", words[8], form.hidden_size if payload is Payload.HIDDEN else 0)
-    _same("dtype", words[9], code if payload is Payload.HIDDEN else 0)
+    _same("width", words[8], form.width(payload))
+    _same("dtype", words[9], code if form.width(payload) else 0)
     if payload in _LOOSE and not 0 < words[6] <= MAX_PAYLOAD_BYTES:
         raise _wrong("payload bytes", words[6], f"1 to {MAX_PAYLOAD_BYTES}")
     _same("payload bytes", words[6], payload_bytes(step, payload, form, words[6]))
@@ -152,9 +165,9 @@ def payload_bytes(step: Step, payload: Payload, form: Format, loose: int) -> int
     """Bytes that follow the header; ``loose`` is the length of a payload that can have any."""
     if payload is Payload.IDS:
         return 4 * step.token_count
-    if payload is Payload.HIDDEN:
-        return DTYPES[form.dtype][1] * form.hidden_size * step.token_count
-    return loose if payload in _LOOSE else 0
+    if payload in _LOOSE:
+        return loose
+    return DTYPES[form.dtype][1] * form.width(payload) * step.token_count
 
 
 def _row(words: Sequence[int], index: int, form: Format, least: int) -> Row:

@@ -20,7 +20,12 @@ before it takes one off, and needs no second thread.
 The bound holds because steps in flight are counted (`max_in_flight`); because ids of prompts and OPEN
 payloads in flight share one budget that the engine keeps (`max_prompt_tokens`, at least
 `MAX_OPEN_BYTES`); and because a sequence has one row that draws in flight at a time (lookahead 1), so
-there are log-probabilities of ``sequences`` tokens at once at most.
+there are log-probabilities of ``sequences`` tokens at once at most, and as many hidden states that go
+into a shared head.
+
+Where two stages share the head (``Plan.head_rows``), a step that draws goes round twice: as a RUN through
+the layers, then with what came out of them as a HEAD to the first stage, and with its part of the logits
+as a DRAW to the last (`ringcore.rank.shared`). Those overtake what waits for layers (`ringcore.rank.inbox`).
 
 One stream carries all communication, and each operation is evaluated by itself, apart from compute:
 MLX matches sends and receives by order alone, and on Metal a GPU that waits for a peer can meet the
@@ -48,13 +53,13 @@ def max_in_flight(stages: int) -> int:
     return 4 * stages + 8
 
 
-def max_prompt_tokens(stages: int, sequences: int) -> int:
+def max_prompt_tokens(stages: int, sequences: int, head_bytes: int = 0) -> int:
     """Ids of prompts that may be on the wrap link at once, beside the headers of all steps in flight. Four
-    bytes of an OPEN's payload count as one.
+    bytes of an OPEN's payload count as one. ``head_bytes``: of a row of a HEAD, 0 where no head is shared.
 
     Raises `RingError` when the headers leave too little of `WRAP_BYTES`.
     """
-    headers = max_in_flight(stages) * 4 * header_words(sequences)
+    headers = max_in_flight(stages) * 4 * header_words(sequences) + sequences * head_bytes
     others = max(MAX_OPEN_BYTES, sequences * MAX_ROW_BYTES)
     if headers + others > WRAP_BYTES:
         raise RingError(
@@ -70,11 +75,14 @@ class Wire(Protocol):
 
     def send(self, array: mx.array) -> None: ...
 
+    @property
+    def waiting(self) -> bool: ...
+
     def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array: ...
 
 
 class Message:
-    """A step with what travelled with it: hidden states (tokens, D), or None."""
+    """A step with what travelled with it: hidden states (tokens, D), of a DRAW logits, or None."""
 
     __slots__ = ("hidden", "step")
 
@@ -94,23 +102,33 @@ class Link:
         self._incoming = incoming
         self._outgoing = outgoing
         self._dtype: mx.Dtype = getattr(mx, incoming.dtype)
+        self._sent = 0
         self._due = 1
         self.waited = 0.0
 
     def send(self, step: Step, hidden: mx.array | None = None) -> None:
-        """Header, then ids, bytes or ``hidden`` (tokens, D) as the step has them."""
+        """Header, then ids, bytes or ``hidden`` (tokens, D) as the step has them; of a DRAW logits."""
         body: mx.array | None = None
         payload = Payload.NONE
         if hidden is not None:
-            payload, body = Payload.HIDDEN, hidden
+            payload = Payload.LOGITS if step.operation is Operation.DRAW else Payload.HIDDEN
+            body = hidden
         elif step.payload:
-            payload = Payload.LOGPROBS if step.operation is Operation.RUN else Payload.BYTES
+            draws = step.operation in (Operation.RUN, Operation.DRAW)
+            payload = Payload.LOGPROBS if draws else Payload.BYTES
             body = mx.array(list(step.payload), dtype=mx.uint8)
         elif step.tokens and not step.single:
             payload, body = Payload.IDS, mx.array(step.tokens, dtype=mx.int32)
-        self._wire.send(mx.array(encode(step, payload, self._outgoing), dtype=mx.int32))
+        self._sent += 1
+        words = encode(step, payload, self._outgoing, self._sent)
+        self._wire.send(mx.array(words, dtype=mx.int32))
         if body is not None:
             self._wire.send(body)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a message is there, or on its way to be."""
+        return self._wire.waiting
 
     def receive(self) -> Message:
         """The next message, complete. Raises `RingError` when it is not the one that is due."""
@@ -124,8 +142,8 @@ class Link:
 
     def _with_payload(self, announced: Announced) -> Message:
         step = announced.step
-        if announced.payload is Payload.HIDDEN:
-            shape = (step.token_count, self._incoming.hidden_size)
+        if width := self._incoming.width(announced.payload):
+            shape = (step.token_count, width)
             return Message(step, self._wire.receive(shape, self._dtype))
         if announced.payload is Payload.IDS:
             ids = self._wire.receive((step.token_count,), mx.int32)

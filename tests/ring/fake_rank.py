@@ -41,17 +41,31 @@ class SumCache:
         return self.total.nbytes
 
 
+class FakeHead:
+    def __init__(self, head: mx.array, rows: slice) -> None:
+        self._head, self._rows = head, rows
+
+    def part(self, hidden: mx.array) -> mx.array:
+        return hidden @ self._head[:, self._rows]
+
+    def whole(self, hidden: mx.array) -> mx.array:
+        return hidden @ self._head
+
+
 class FakeStage:
     """Layer i: h = sin(h W_i + sum of all its inputs so far): never settles on one token."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, head_rows: int = 0) -> None:
         self.shard = shard
+        rows = slice(head_rows) if shard.is_first else slice(head_rows, None)
         self.hidden_size, self.vocab_size, self.dtype = HIDDEN, VOCABULARY, mx.float32
         self.merges, self.uncut, self.holds = True, ("SumCache",), frozenset[Holds | None]()
         self.cache_layers = tuple(range(shard.start, shard.end))
         key = mx.random.key(1)
         self._embedding = mx.random.normal((VOCABULARY, HIDDEN), key=key)
         self._head = mx.random.normal((HIDDEN, VOCABULARY), key=mx.random.key(2))
+        rows = slice(head_rows) if shard.is_first else slice(head_rows, None)
+        self.head = FakeHead(self._head, rows) if head_rows else None
         self._layers = [
             mx.random.normal((HIDDEN, HIDDEN), key=mx.random.key(100 + i)) / HIDDEN**0.5
             for i in range(shard.start, shard.end)
@@ -76,11 +90,14 @@ class FakeStage:
             h = mx.sin(h @ layer + sums)
         if not self.shard.is_last:
             return h
+        if self.head:
+            return h[:, -1]
         return h[:, -1] @ self._head if want_logits else h
 
 
 def load_fake(deployment: Deployment, progress: Callable[[float, str], None]) -> ModelStage:
-    stage = FakeStage(deployment.plan.stages[deployment.rank].shard)
+    plan = deployment.plan
+    stage = FakeStage(plan.stages[deployment.rank].shard, plan.head_rows)
     progress(1.0, "fake")
     return stage
 

@@ -18,13 +18,21 @@ def prompt(number: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("counts", "order"),
-    [([5], "reverse"), ([2, 3], "reverse"), ([1, 3, 1], "forward")],
-    ids=["one", "two", "three-forward"],
+    ("counts", "order", "head_rows"),
+    [
+        ([5], "reverse", 0),
+        ([2, 3], "reverse", 0),
+        ([1, 3, 1], "forward", 0),
+        ([2, 3], "reverse", 128),
+        ([2, 3], "forward", 64),
+    ],
+    ids=["one", "two", "three-forward", "two that share the head", "two that share the head, forward"],
 )
-def test_each_of_sixteen_requests_answers_as_alone(counts: list[int], order: str, tmp_path: Path) -> None:
-    folder = build("llama", tmp_path / "model", layers=5)
-    plan = planned(folder, counts, order=order, sequences=8, prefill_chunk=32)
+def test_each_of_sixteen_requests_answers_as_alone(
+    counts: list[int], order: str, head_rows: int, tmp_path: Path
+) -> None:
+    folder = build("llama", tmp_path / "model", layers=5, tie_word_embeddings=True)
+    plan = planned(folder, counts, order=order, sequences=8, prefill_chunk=32, head_rows=head_rows)
     with Ring(plan, module=REAL, model=folder) as ring:
         for number in range(len(LENGTHS)):
             ring.submit(str(number), prompt(number), COUNT - number % 5)

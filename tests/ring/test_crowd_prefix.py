@@ -32,7 +32,8 @@ def prompt(number: int) -> list[int]:
 @pytest.fixture(scope="module", params=["llama", "qwen3_next"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of keys and values alone; and of states too, where blocks are stored while the crowd goes on."""
-    return build(request.param, tmp_path_factory.mktemp("crowd") / request.param, layers=5)
+    folder = tmp_path_factory.mktemp("crowd") / request.param
+    return build(request.param, folder, layers=5, tie_word_embeddings=True)
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +67,22 @@ def counted(ring: Ring) -> set[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("counts", "order"), [([2, 3], "reverse"), ([1, 3, 1], "forward")], ids=["two", "three-forward"]
+    ("counts", "order", "head_rows"),
+    [([2, 3], "reverse", 0), ([1, 3, 1], "forward", 0), ([2, 3], "reverse", 128)],
+    ids=["two", "three-forward", "two that share the head"],
 )
 def test_a_crowd_over_too_few_blocks_answers_as_each_does_alone(
-    counts: list[int], order: str, model: Path, alone: list[list[int]], tmp_path: Path
+    counts: list[int], order: str, head_rows: int, model: Path, alone: list[list[int]], tmp_path: Path
 ) -> None:
     plan = measured(
-        counts, order, model, sequences=6, prefill_chunk=32, prefix_blocks=PLACES, prefix_disk_blocks=FILES
+        counts,
+        order,
+        model,
+        sequences=6,
+        prefill_chunk=32,
+        prefix_blocks=PLACES,
+        prefix_disk_blocks=FILES,
+        head_rows=head_rows,
     )
     for life in range(2):
         with Ring(plan, module=REAL, model=model, prefix=tmp_path / "prefix") as ring:

@@ -93,6 +93,27 @@ def test_a_ring_says_what_mlx_lm_says_with_the_real_model(
     assert ring_answers(plan, demo_model_path, prompts) == expected
 
 
+@pytest.mark.parametrize(
+    ("counts", "order", "head_rows"),
+    [
+        ([15, 15], "reverse", 24_576),
+        ([11, 19], "forward", 20_000),
+        pytest.param([15, 15], "forward", 49_088, marks=pytest.mark.slow),
+        pytest.param([1, 29], "reverse", 64, marks=pytest.mark.slow),
+    ],
+)
+def test_two_ranks_that_share_the_head_say_what_mlx_lm_says(
+    counts: list[int],
+    order: str,
+    head_rows: int,
+    demo_model_path: Path,
+    prompts: list[list[int]],
+    expected: list[list[int]],
+) -> None:
+    plan = measured(counts, order, demo_model_path, prefill_chunk=CHUNK, head_rows=head_rows)
+    assert ring_answers(plan, demo_model_path, prompts) == expected
+
+
 def test_four_ranks_say_what_mlx_lm_says_with_the_real_model(
     demo_model_path: Path, prompts: list[list[int]], expected: list[list[int]]
 ) -> None:

@@ -29,6 +29,10 @@ class Wire:
         mx.eval(array)
         self.arrays.append(array)
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self.arrays)
+
     def receive(self, shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
         array = self.arrays.popleft()
         assert (array.shape, array.dtype) == (shape, dtype)
@@ -70,6 +74,17 @@ def test_hidden_states_arrive_as_they_were(link: Link) -> None:
     assert mx.array_equal(message.hidden, hidden)
 
 
+def test_logits_of_a_shared_head_arrive_as_they_were(wire: Wire) -> None:
+    link = Link(wire, *[structs.replace(FORM, head_rows=24)] * 2)
+    logits = mx.random.normal((2, 24))
+    step = Step(Operation.DRAW, (Row(0, 1, 5, True), Row(1, 1, 9, True)), number=1)
+    link.send(step, logits)
+    message = link.receive()
+    assert message.step == step
+    assert message.hidden is not None
+    assert mx.array_equal(message.hidden, logits)
+
+
 def test_bytes_of_an_open_arrive_as_they_were(link: Link) -> None:
     step = Step(Operation.OPEN, (Row(2),), payload=bytes(range(256)), number=1)
     link.send(step)
@@ -90,11 +105,15 @@ def test_many_messages_keep_their_order_and_the_wait_is_counted(link: Link) -> N
     assert link.waited > 0
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_message_that_is_lost_or_doubled_is_noticed(number: int, link: Link) -> None:
-    link.send(Step(Operation.PARK, number=1))
+@pytest.mark.parametrize(("arrived", "number"), [([0, 0], 1), ([0, 2], 3)], ids=["doubled", "lost"])
+def test_a_message_that_is_lost_or_doubled_is_noticed(
+    arrived: list[int], number: int, link: Link, wire: Wire
+) -> None:
+    for step in (1, 2, 3):
+        link.send(Step(Operation.PARK, number=step))
+    sent = list(wire.arrays)
+    wire.arrays = deque(sent[at] for at in arrived)
     link.receive()
-    link.send(Step(Operation.PARK, number=number))
     with pytest.raises(RingError, match=f"the wrong number .* got {number}, expected 2"):
         link.receive()
 

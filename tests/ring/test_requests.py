@@ -15,10 +15,15 @@ QUEUE = 64
 SAMPLING = {"temperature": 0.9, "top_p": 0.95, "top_k": 40, "seed": 1234}
 
 
-@pytest.fixture(scope="module")
-def ring() -> Iterator[Ring]:
-    """Three ranks, three sequences."""
-    with Ring(make_plan([1, 2, 1], sequences=3, context=CONTEXT)) as found:
+@pytest.fixture(
+    scope="module",
+    params=[([1, 2, 1], "reverse", 0), ([2, 2], "reverse", 50), ([3, 1], "forward", 40)],
+    ids=["three", "shared head", "shared head, forward"],
+)
+def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
+    """Three sequences."""
+    counts, order, head_rows = request.param
+    with Ring(make_plan(counts, order=order, sequences=3, context=CONTEXT, head_rows=head_rows)) as found:
         yield found
 
 
@@ -26,10 +31,15 @@ def holds_nothing(ring: Ring) -> bool:
     return all(rank.memory[-1].kv_bytes == 0 for rank in ring.ranks)
 
 
-@pytest.mark.parametrize("order", ["reverse", "forward"])
-def test_more_requests_than_sequences_are_each_answered_as_alone(order: str) -> None:
+@pytest.mark.parametrize(
+    ("counts", "order", "head_rows"),
+    [([2, 1, 1], "reverse", 0), ([2, 1, 1], "forward", 0), ([2, 2], "reverse", 50), ([3, 1], "forward", 40)],
+)
+def test_more_requests_than_sequences_are_each_answered_as_alone(
+    counts: list[int], order: str, head_rows: int
+) -> None:
     lengths = [1, 70, 16, 3, 200, 33, 17, 2]
-    with Ring(make_plan([2, 1, 1], order=order, sequences=3)) as ring:
+    with Ring(make_plan(counts, order=order, sequences=3, head_rows=head_rows)) as ring:
         for number, length in enumerate(lengths):
             ring.submit(str(number), prompt(length, number), 5 + number)
         for number, length in enumerate(lengths):
@@ -189,7 +199,9 @@ def test_without_a_seed_two_answers_differ(ring: Ring) -> None:
 
 
 def test_every_rank_counts_the_steps_and_the_leader_what_is_in_flight(ring: Ring) -> None:
-    ring.answer("counted", prompt(30), 40)
+    before = ring.ranks[0].steps[-1].steps
+    ring.answer("counted", prompt(30), 400)
+    until(lambda: all(rank.steps[-1].steps > before + 400 for rank in ring.ranks), "the steps")
     until(lambda: all(rank.steps[-1].in_flight == 0 for rank in ring.ranks), "nothing in flight")
     until(lambda: len({rank.steps[-1].steps for rank in ring.ranks}) == 1, "one count on every rank")
     until(lambda: len({rank.steps[-1].tokens for rank in ring.ranks}) == 1, "one token count on every rank")

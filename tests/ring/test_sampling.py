@@ -41,14 +41,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "presence_penalty": 5.0, "frequency_penalty": 3.0, "logit_bias": BIAS, "logprobs": 20,
     },
 }  # fmt: skip
-RINGS = [([4], "reverse"), ([2, 2], "reverse"), ([1, 3], "forward"), ([1, 2, 1], "reverse"),
-         ([1, 1, 2], "forward")]  # fmt: skip
+RINGS = [([4], "reverse", 0), ([2, 2], "reverse", 0), ([1, 3], "forward", 0), ([1, 2, 1], "reverse", 0),
+         ([1, 1, 2], "forward", 0), ([2, 2], "reverse", 50), ([1, 3], "forward", 40)]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=RINGS, ids=lambda ring: f"{len(ring[0])} {ring[1]}")
+@pytest.fixture(
+    scope="module", params=RINGS, ids=lambda ring: f"{len(ring[0])} {' '.join(map(str, ring[1:]))}"
+)
 def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
-    counts, order = request.param
-    with Ring(make_plan(counts, order=order, sequences=6)) as found:
+    counts, order, head_rows = request.param
+    with Ring(make_plan(counts, order=order, sequences=6, head_rows=head_rows)) as found:
         yield found
 
 
