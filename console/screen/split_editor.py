@@ -156,6 +156,7 @@ def replanned(plan: Plan, layers: Sequence[int]) -> Plan:
     return structs.replace(
         plan,
         stages=found.stages,
+        head_rows=found.head_rows,
         explanation=(f"layers by hand: {list(layers)}, rank 0 first.",),
         tokens_per_second=found.rates.alone,
         tokens_per_second_together=found.rates.together,

@@ -1,16 +1,18 @@
 """Which hosts are in the ring, in which order, and which layers each holds: the best for a task's objective.
 
 ``throughput`` and ``memory`` keep the worst stage small and use every host; ``latency`` keeps the sum of all
-stages and hops small and leaves out hosts that only add to it. The leader is always rank 0.
+stages and hops small and leaves out hosts that only add to it. The leader is always rank 0. Where two
+ranks can share the head, layers are also cut without it, and the better of both is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ringcore.planning import split
 from ringcore.planning.arrange import MOST_STAGES, any_order, best_order, shortest_order
-from ringcore.planning.evaluate import weigh
+from ringcore.planning.evaluate import Evaluation, runs_of, sharing, weigh
+from ringcore.planning.head import better, may_share
 from ringcore.planning.shortest import least_sum, total
 from ringcore.planning.split import Cut, Runs, best_cut
 from ringcore.planning.task import Task
@@ -18,10 +20,12 @@ from ringcore.spec.errors import PlanError
 
 
 class Choice(Struct, frozen=True):
-    """``ranks[n]``: who becomes rank n, as numbered in the task; ``runs[n]`` its layers (half-open)."""
+    """``ranks[n]``: who becomes rank n, as numbered in the task; ``runs[n]`` its layers (half-open).
+    ``head_rows`` as a plan has them."""
 
     ranks: tuple[int, ...]
     runs: Runs
+    head_rows: int = 0
 
 
 def choose(task: Task) -> Choice | None:
@@ -33,11 +37,23 @@ def choose(task: Task) -> Choice | None:
         )
     if task.objective == "latency":
         return _shortest(task)
-    if task.ring.arrange and task.counts is None:
-        found = best_order(task.stages(), task.leader)
-        return _choice(task, *found) if found else None
-    cut = best_cut(task.stages(), task.counts)
-    return _choice(task, range(len(task.rooms)), cut) if cut else None
+    last = _cut(task)
+    if last is None or not _may_share(task, len(task.rooms)):
+        return last
+    bare = _cut(task, head=False)
+    assert bare is not None, "what fits does not depend on who computes the head"
+    return _better(task, last, bare)
+
+
+def by_hand(task: Task, layers: Sequence[int]) -> Choice:
+    """These layers for the hosts in their order, whether they fit or not."""
+    choice = Choice(tuple(range(len(layers))), tuple(runs_of(layers, task.ring.order)))
+    return _better(task.asking(layers=tuple(layers)), choice, choice)
+
+
+def evaluation(task: Task, choice: Choice) -> Evaluation:
+    """What the hosts of ``choice`` need and reach."""
+    return weigh(task.needs, task.seated(choice.ranks).seats(), choice.runs, choice.head_rows)
 
 
 def fits(task: Task) -> bool:
@@ -52,7 +68,46 @@ def fits(task: Task) -> bool:
 def with_host(task: Task, rank: int) -> Choice | None:
     """The shortest way through the ring in which this host has layers, hosts in the given order."""
     found = least_sum(task.stages(), task.hops, {task.leader, task.position(rank)})
-    return _choice(task, found[0], Cut(found[1], 0)) if found else None
+    choice = _choice(task, found[0], Cut(found[1], 0)) if found else None
+    return _with_one_other(task, choice, [rank]) if choice and len(choice.ranks) == 2 else choice
+
+
+def _cut(task: Task, *, head: bool = True) -> Choice | None:
+    """All hosts; ``head``: counted to the last layer."""
+    stages = task.stages(head=head)
+    if task.ring.arrange and task.counts is None:
+        found = best_order(stages, task.leader)
+        return _choice(task, *found) if found else None
+    cut = best_cut(stages, task.counts)
+    return _choice(task, range(len(task.rooms)), cut) if cut else None
+
+
+def _may_share(task: Task, ranks: int) -> bool:
+    return task.ring.head == "auto" and may_share(task.needs.card, task.needs.sequences, ranks)
+
+
+def _better(task: Task, last: Choice, bare: Choice) -> Choice:
+    """``last``, in which the last stage has the head, or ``bare`` with the head shared."""
+    if not _may_share(task, len(bare.ranks)):
+        return last
+    seats, alone = task.seated(bare.ranks).seats(), task.objective == "latency"
+    shared = sharing(task.needs, seats, bare.runs, alone=alone)
+    if shared is None or not better(task.objective, shared.rates, evaluation(task, last).rates):
+        return last
+    return structs.replace(bare, head_rows=shared.head_rows)
+
+
+def _with_one_other(task: Task, choice: Choice, others: Iterable[int]) -> Choice:
+    """``choice``, or the leader and one of the ``others`` with the head shared, where the way is shorter."""
+    if not _may_share(task, 2):
+        return choice
+    for rank in others:
+        pair = task.seated((0, rank))
+        found = least_sum(pair.stages(head=False), pair.hops, {0, 1})
+        if found is not None:
+            runs = _choice(pair, found[0], Cut(found[1], 0)).runs
+            choice = _better(task, choice, Choice((0, rank), runs))
+    return choice
 
 
 def _shortest(task: Task) -> Choice | None:
@@ -60,7 +115,10 @@ def _shortest(task: Task) -> Choice | None:
 
     Ranks on one machine are tried together, and the first of each alone; nothing between the two."""
     tried = [choice for choice in (_first_of_each(task), _settled(task)) if choice is not None]
-    return max(tried, key=lambda choice: _alone(task, choice), default=None)
+    if not tried:
+        return None
+    best = max(tried, key=lambda choice: evaluation(task, choice).rates.alone)
+    return _with_one_other(task, best, range(1, len(task.rooms)))
 
 
 def _settled(task: Task) -> Choice | None:
@@ -82,12 +140,7 @@ def _first_of_each(task: Task) -> Choice | None:
 
 def _among(task: Task, ranks: Sequence[int]) -> Choice | None:
     found = _settled(task.seated(ranks))
-    return Choice(tuple(ranks[rank] for rank in found.ranks), found.runs) if found else None
-
-
-def _alone(task: Task, choice: Choice) -> float:
-    """Tokens a second of one conversation."""
-    return weigh(task.needs, task.seated(choice.ranks).seats(), choice.runs).rates.alone
+    return structs.replace(found, ranks=tuple(ranks[rank] for rank in found.ranks)) if found else None
 
 
 def _least(task: Task) -> Choice | None:

@@ -21,6 +21,7 @@ def explanation(
         _objective(task, speed),
         *_seats(task, choice),
         *_ranks(seated, found.stages),
+        *_head(seated, found),
         *_pace(seated, found),
         *rejected(task, choice, found),
         *notes,
@@ -83,6 +84,15 @@ def _ranks(task: Task, stages: Sequence[Stage]) -> Iterator[str]:
         yield (
             f"  {format_bytes(stage.need_bytes)} in all, {part:.0f}% of its ceiling of {ceiling(room)}; "
             f"a step takes {format_seconds(stage.seconds)} ({stage.speed_source})."
+        )
+
+
+def _head(task: Task, found: Evaluation) -> Iterator[str]:
+    if found.head_rows:
+        first, last = sorted(found.stages, key=lambda stage: stage.shard.start)
+        yield (
+            f"the head is shared: rank {first.rank} computes the logits of {found.head_rows:,} of "
+            f"{task.needs.card.vocab_size:,} tokens, rank {last.rank} at the same time those of the others."
         )
 
 

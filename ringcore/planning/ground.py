@@ -11,7 +11,7 @@ from msgspec import Struct
 from ringcore.planning.capacity import Room, rooms
 from ringcore.planning.cards import cards, on_card
 from ringcore.planning.machines import pools
-from ringcore.planning.pace import link_seconds
+from ringcore.planning.pace import Link, link_of
 from ringcore.planning.speed import ReadSpeed, speeds
 from ringcore.spec.facts import HostFacts
 from ringcore.spec.profile import Profile
@@ -22,7 +22,7 @@ class Standing(Struct, frozen=True):
 
     rooms: tuple[Room, ...]
     speeds: tuple[ReadSpeed, ...]
-    links: tuple[float, ...]
+    links: tuple[Link, ...]
     speed: str
 
 
@@ -42,5 +42,5 @@ class Ground:
         made = rooms(self._profile, self.facts, self._environment, pools=self.pools, among=places)
         told = [self.facts[place] for place in places]
         speed, why = speeds(told, [room.mates for room in made])
-        links = tuple(link_seconds(self._profile.hosts[place], self.facts[place]) for place in places)
+        links = tuple(link_of(self._profile.hosts[place], self.facts[place]) for place in places)
         return Standing(made, speed, links, why)

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from ringcore.planning.capacity import over_free
 from ringcore.planning.cards import card_notes
-from ringcore.planning.choose import Choice, choose
+from ringcore.planning.choose import Choice, choose, evaluation
 from ringcore.planning.chunk import chunks
 from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.explain import explanation
@@ -19,7 +19,6 @@ from ringcore.planning.kv_bits import check
 from ringcore.planning.needs import Needs
 from ringcore.planning.prefix import block_tokens, budget, disk_blocks
 from ringcore.planning.refuse import does_not_fit
-from ringcore.planning.rejected import evaluation
 from ringcore.planning.task import Task
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
@@ -73,6 +72,8 @@ def make_plan(
         prefill_chunk=needs.prefill_chunk,
         step_tokens=ring.step_tokens,
         kv_bits=needs.kv_bits,
+        head_rows=found.head_rows,
+        head=ring.head,
         stages=found.stages,
         prefix_blocks=kept.blocks,
         prefix_memory_bytes=profile.cache.memory_bytes,
@@ -113,7 +114,7 @@ def _best(ground: Ground, card: ModelCard, profile: Profile, places: Sequence[in
             wider = task_of(longer)
             again = choose(wider.seated(inside)) if longer > size else None
             if again is not None:
-                return wider, Choice(tuple(inside[rank] for rank in again.ranks), again.runs)
+                return wider, structs.replace(again, ranks=tuple(inside[rank] for rank in again.ranks))
         return task, choice
     raise does_not_fit(task_of(sizes[-1]))
 

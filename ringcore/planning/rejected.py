@@ -1,11 +1,11 @@
 """What else the layers could have been split like, and why they are not: a sentence for each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from ringcore.planning.choose import Choice, choose, with_host
-from ringcore.planning.evaluate import Evaluation, runs_of, weigh
+from ringcore.planning.choose import Choice, by_hand, choose, evaluation, with_host
+from ringcore.planning.evaluate import Evaluation
 from ringcore.planning.naive import by_free_memory, even
 from ringcore.planning.task import Task
 
@@ -24,23 +24,21 @@ def rejected(task: Task, choice: Choice, found: Evaluation) -> Iterator[str]:
     """Sentences about alternatives to ``choice``, which makes ``found``, in the terms of the objective."""
     if len(task.rooms) < 2:
         return
-    seen = {choice}
+    seen = {(choice.ranks, choice.runs)}
     for each in _alternatives(task, choice):
         if each.choice is None:
             yield f"rejected: {each.name}: it does not fit."
-        elif each.choice not in seen:
-            seen.add(each.choice)
+        elif (each.choice.ranks, each.choice.runs) not in seen:
+            seen.add((each.choice.ranks, each.choice.runs))
             yield f"rejected: {each.name}{_layers(task, each.choice)}: {_why(task, each.choice, found)}."
-
-
-def evaluation(task: Task, choice: Choice) -> Evaluation:
-    return weigh(task.needs, task.seated(choice.ranks).seats(), choice.runs)
 
 
 def _alternatives(task: Task, choice: Choice) -> Iterator[Alternative]:
     total, free = task.needs.total, [room.ceiling_bytes for room in task.rooms]
-    yield Alternative("equal numbers of layers", _by_hand(task, even(total, len(free))))
-    yield Alternative("layers by free memory alone", _by_hand(task, by_free_memory(total, free)))
+    yield Alternative("equal numbers of layers", by_hand(task, even(total, len(free))))
+    yield Alternative("layers by free memory alone", by_hand(task, by_free_memory(total, free)))
+    if choice.head_rows:
+        yield Alternative("all of the head on the last stage", choose(task.asking(head="last")))
     if len(task.rooms) > _MOST_HOSTS:
         return
     for objective in ("throughput", "latency", "memory"):
@@ -60,14 +58,10 @@ def _alternatives(task: Task, choice: Choice) -> Iterator[Alternative]:
             yield Alternative(f"the ring without {name}", _without(fixed, rank))
 
 
-def _by_hand(task: Task, layers: Sequence[int]) -> Choice:
-    return Choice(tuple(range(len(layers))), tuple(runs_of(layers, task.ring.order)))
-
-
 def _without(task: Task, rank: int) -> Choice | None:
     others = [other for other in range(len(task.rooms)) if other != rank]
     found = choose(task.seated(others))
-    return Choice(tuple(others[each] for each in found.ranks), found.runs) if found else None
+    return structs.replace(found, ranks=tuple(others[each] for each in found.ranks)) if found else None
 
 
 def _layers(task: Task, choice: Choice) -> str:

@@ -11,7 +11,7 @@ from msgspec import structs
 from ringcore.planning.capacity import Room
 from ringcore.planning.ground import Ground
 from ringcore.planning.needs import Needs
-from ringcore.planning.pace import LAYER_SECONDS, Reads, rows_together
+from ringcore.planning.pace import LAYER_SECONDS, Link, Reads, rows_together
 from ringcore.planning.speed import ReadSpeed
 from ringcore.planning.split import Line, Stages
 from ringcore.spec.plan import Stage
@@ -23,7 +23,7 @@ _SHARE = 10**9
 
 
 class Task:
-    """``rooms``, ``speeds`` and ``links`` (seconds) in rank order. ``counts`` are the layers each stage may
+    """``rooms``, ``speeds`` and ``links`` in rank order. ``counts`` are the layers each stage may
     hold; None: any. ``ground`` says what fewer hosts would have, ``places`` where these are in the profile;
     without it each keeps what it has."""
 
@@ -32,7 +32,7 @@ class Task:
         needs: Needs,
         rooms: Sequence[Room],
         speeds: Sequence[ReadSpeed],
-        links: Sequence[float],
+        links: Sequence[Link],
         ring: RingOptions,
         ground: Ground | None = None,
         places: Sequence[int] = (),
@@ -65,7 +65,7 @@ class Task:
 
     @property
     def hops(self) -> list[int]:
-        return [round(self.links[rank] * _PICO) for rank in self.ranks]
+        return [round(self.links[rank].seconds * _PICO) for rank in self.ranks]
 
     def position(self, rank: int) -> int:
         """The stage that this rank is."""
@@ -106,15 +106,20 @@ class Task:
                 ceiling_source=room.ceiling_source,
                 bytes_per_second=speed.bytes_per_second,
                 speed_source=speed.source,
-                link_seconds=link,
+                link_seconds=link.seconds,
+                link_bytes_per_second=link.bytes_per_second,
             )
             for room, speed, link in zip(self.rooms, self.speeds, self.links, strict=True)
         )
 
-    def stages(self) -> Stages:
+    def stages(self, *, head: bool = True) -> Stages:
+        """``head``: whether time costs have the head with the last layer."""
         need = self._need()
         count = len(self.ranks)
-        costs = [self._share(need, n) for n in range(count)] if self.objective == "memory" else self._times()
+        if self.objective == "memory":
+            costs = [self._share(need, n) for n in range(count)]
+        else:
+            costs = self._times(head=head)
         return Stages(self.needs.total, [need] * count, self.capacities, costs)
 
     def _need(self) -> Line:
@@ -129,20 +134,21 @@ class Task:
             [each * _SHARE // have for each in need.up], [each * _SHARE // have for each in need.down]
         )
 
-    def _times(self) -> list[Line]:
+    def _times(self, *, head: bool) -> list[Line]:
         # Latency is what one conversation waits; otherwise as many decode together as a step has.
         alone = self.objective == "latency"
         rows = 1 if alone else rows_together(self.needs, len(self.ranks))
         reads = Reads(self.needs, rows)
-        return [self._time(reads, self.speeds[rank].bytes_per_second) for rank in self.ranks]
+        last = reads.norm + (reads.head if head else 0)
+        return [self._time(reads, last, self.speeds[rank].bytes_per_second) for rank in self.ranks]
 
-    def _time(self, reads: Reads, bytes_per_second: float) -> Line:
+    def _time(self, reads: Reads, last: int, bytes_per_second: float) -> Line:
         down = [
             round((size / bytes_per_second + number * LAYER_SECONDS) * _PICO)
             for number, size in enumerate(reads.sums)
         ]
         up = list(down)
-        up[-1] += round(reads.last / bytes_per_second * _PICO)
+        up[-1] += round(last / bytes_per_second * _PICO)
         return Line(up, down)
 
     def _counts(self) -> list[tuple[int, ...]] | None:

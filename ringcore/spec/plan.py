@@ -7,16 +7,17 @@ from msgspec import Struct, structs
 
 from ringcore.spec.card import ModelCard
 from ringcore.spec.errors import PlanError
-from ringcore.spec.profile import Order
+from ringcore.spec.profile import Head, Order
 from ringcore.spec.shard import Shard
 
 
 class Stage(Struct, frozen=True, kw_only=True):
     """One rank's part. All sizes in bytes; ``ceiling_source`` says where ``ceiling_bytes`` came from.
 
-    ``bytes_per_second`` is how fast the rank reads memory, ``link_seconds`` how long a message takes to its
-    neighbours, ``seconds`` what one decode step is expected to take here. ``gpu``: the card to compute on, as
-    ``nvidia-smi`` numbers them; None: MLX's own choice.
+    ``bytes_per_second`` is how fast the rank reads memory, ``link_seconds`` how long a small message
+    takes to its neighbours, at ``link_bytes_per_second`` a long one, ``seconds`` what one decode step is
+    expected to take here. ``gpu``: the card to compute on, as ``nvidia-smi`` numbers them; None: MLX's own
+    choice.
     """
 
     rank: int
@@ -31,6 +32,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     bytes_per_second: float = 0.0
     speed_source: str = ""
     link_seconds: float = 0.0
+    link_bytes_per_second: float = 0.0
     seconds: float = 0.0
     gpu: int | None = None
     prefix_bytes: int = 0  # this rank's part of the plan's ``prefix_blocks``
@@ -50,7 +52,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     ``block_tokens`` of earlier sequences that every rank has room for, under the profile's
     ``prefix_memory_bytes``; ``prefix_disk_blocks`` may lie in files, unused for ``prefix_ttl_hours`` at most
     (0: for ever). ``kv_bits``: in how many bits caches are kept of layers that keep all tokens; 0: as they
-    are computed.
+    are computed. ``head_rows``: rows of the head (tokens of the vocabulary, from 0 on) whose logits the first
+    of two stages computes for the last one; 0: the last computes all. ``head`` is what the profile asks for.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.
@@ -76,6 +79,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     step_tokens: int = 0
     kv_bits: int = 0
     head_rows: int = 0
+    head: Head = "auto"
     tokens_per_second: float = 0.0
     tokens_per_second_together: float = 0.0
     card: ModelCard | None = None

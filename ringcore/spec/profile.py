@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 Backend = Literal["ring", "jaccl", "nccl", "mpi"]
 Order = Literal["reverse", "forward"]
 Objective = Literal["throughput", "latency", "memory", "equal"]
+Head = Literal["auto", "last"]
 Weights = Literal["auto", "path", "push", "hub"]
 LOCAL = "local"  # value of `hosts.ssh` that means: this machine, through an embedded SSH server on loopback
 DEMO_MODEL = "demo"  # value of `model` that means: SmolLM2-135M-Instruct, made once in this user's cache
@@ -38,6 +39,8 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ``arrange`` lets the planner choose the order of the hosts behind the leader.
     ``prefill_chunk``: tokens of a prompt that go through the ring at once; ``step_tokens``: of those at most
     so many while answers run. 0: automatic (`planning.chunk`, `engine.pace`).
+    ``head``: who computes logits; "auto": both ranks of a ring of two where that is faster (`planning.head`),
+    "last": the last stage alone.
     ``allow_unverified`` tries architectures that nobody ran in stages (see `planning.architectures`)."""
 
     backend: Backend = "ring"
@@ -51,6 +54,7 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     prefill_chunk: Annotated[int, Meta(ge=0, le=8192)] = 0
     step_tokens: Annotated[int, Meta(ge=0, le=8192)] = 0
+    head: Head = "auto"
     allow_unverified: bool = False
 
 

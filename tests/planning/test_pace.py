@@ -24,7 +24,7 @@ def weights(card: ModelCard) -> list[int]:
         found.sums[number + 1] - found.sums[number] - tokens * layer.kv_bytes_per_token
         for number, layer in enumerate(card.layers)
     ]
-    return [*layers, found.last - card.norm_bytes]
+    return [*layers, found.head]
 
 
 def test_on_a_gpu_weights_count_by_their_bytes() -> None:
