@@ -97,6 +97,11 @@ def load_stage(
     passage = Passage(shard, adapter.carry, layers, before, parts.hidden_size, hidden_dtype)
     head = None
     if head_rows and shard.count < shard.total and (shard.is_first or shard.is_last):
+        if adapter.carry.width(parts.hidden_size) != parts.hidden_size:
+            raise PlanError(
+                f"stages of {type(model).__module__} hand on more than hidden states: none shares its head",
+                'plan again, or write head = "last" under [ring]',
+            )
         embedding = tied_to(model, parts)
         rows = range(head_rows) if shard.is_first else range(head_rows, parts.vocab_size)
         head = Head(embedding, rows, hidden_dtype)

@@ -11,6 +11,7 @@ from ringcore.planning.pace import Rates, Times
 from ringcore.spec.card import ModelCard
 
 # Their code does nothing with logits after `embedding.as_linear`: no scale, no soft cap, no masked tokens.
+# And their stages hand on hidden states alone, which is all that links carry to a head.
 SHARES = words(
     """
     afmoe apertus bailing_hybrid bailing_moe bailing_moe_linear bailing_moe_v3 dots1 ernie4_5
@@ -18,7 +19,7 @@ SHARES = words(
     hunyuan_v1_dense internlm2 internlm3 jamba kimi_linear laguna lfm2 lfm2-vl lfm2_moe lille-130m
     llama mamba mamba2 mellum mimo minicpm3 minimax minimax_m3_vl ministral3 mistral3 mistral4 mixtral
     nanbeige nemotron nemotron-nas olmo2 olmo3 olmo_hybrid olmoe openelm phi3 plamo2 plamo3 qwen2
-    qwen2_vl qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl rwkv7 smollm3 spark2_5 starcoder2
+    qwen2_vl qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl smollm3 spark2_5 starcoder2
     telechat3 youtu_llm
     """
 )

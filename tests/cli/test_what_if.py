@@ -21,9 +21,12 @@ def refused(text: str) -> str:
 
 
 def test_keys_of_the_ring_are_changed_and_all_else_stays() -> None:
-    before, after = profile(hosts(3)), what_if("context=16384, sequences=8,objective=latency,arrange=true")
+    before, after = (
+        profile(hosts(3)),
+        what_if("context=16384, sequences=8,objective=latency,arrange=true,head=last"),
+    )
     assert (after.ring.context, after.ring.sequences, after.ring.objective) == (16384, 8, "latency")
-    assert after.ring.arrange is True
+    assert after.ring.arrange is True and after.ring.head == "last"
     assert (after.hosts, after.model, after.ring.port) == (before.hosts, before.model, before.ring.port)
 
 

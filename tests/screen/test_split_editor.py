@@ -6,14 +6,17 @@ import pytest
 from msgspec import structs
 
 from console.screen.dialogs import Confirm
-from console.screen.split_editor import SplitEditor, why_no_editor
+from console.screen.split_editor import SplitEditor, replanned, why_no_editor
 from console.screen.split_text import draw_split
 from console.screen.splitting import why_other_hosts
 from ringcore.planning.evaluate import evaluate
+from ringcore.planning.plan import make_plan
 from ringcore.spec.errors import PlanError
 from ringcore.spec.plan import Plan
 from ringcore.spec.profile import Profile
 from ringcore.spec.profile_file import load_profile
+from ringcore.spec.units import GIB, MIB
+from tests.planning import worlds
 from tests.screen import fake
 from tests.screen.driver import LARGE, SMALL, Open, opened
 
@@ -226,6 +229,19 @@ def test_hosts_that_are_left_out_and_in_another_order_are_both_told(profile: Pro
 def test_a_plan_that_cannot_be_edited_says_why(plan: Plan, words: str) -> None:
     reason = why_no_editor(plan)
     assert words in reason and bool(words) == bool(reason)
+
+
+def test_a_moved_plan_shares_the_head_as_the_planner_will_from_the_file() -> None:
+    size = 400 * MIB
+    card = worlds.model(12, tied=True, head_bytes=size, embedding_bytes=size, vocab_size=32_000)
+
+    def of(**ring: object) -> Plan:
+        return make_plan(card, worlds.profile(worlds.hosts(2), **ring), worlds.facts(*[8 * GIB] * 2), {})
+
+    moved, written = replanned(of(), (5, 7)), of(layers=(5, 7))
+    assert 0 < moved.head_rows == written.head_rows != of().head_rows
+    assert moved.stages == written.stages
+    structs.replace(moved, hash="").check()
 
 
 @pytest.mark.parametrize("width", [64, 72, 104, 180])

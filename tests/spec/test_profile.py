@@ -123,6 +123,7 @@ WRONG = {
     "unknown backend": (ring('backend = "tcp"'), "ring.backend", 'one of "jaccl", "mpi"', "one of these"),
     "objective misspelt": (ring('objective = "memmory"'), "ring.objective", '"memory"', 'write "memory"'),
     "order in capitals": (ring('order = "Forward"'), "ring.order", '"reverse"', 'write "forward"'),
+    "head elsewhere": (ring('head = "first"'), "ring.head", 'one of "auto", "last"', "one of these"),
     "dtype unknown": (ring('dtype = "bf16"'), "ring.dtype", '"bfloat16"', 'write "bfloat16"'),
     "layers is a number": (ring("layers = 9"), "ring.layers", "a list", "[9, 9, 9]"),
     "layers with a zero": (ring("layers = [0]"), "ring.layers[0]", "from 1", "write 1"),
@@ -270,6 +271,7 @@ def test_the_smallest_profile_has_the_defaults() -> None:
         "throughput",
     )
     assert (profile.ring.context, profile.ring.port, profile.api.port) == (8192, 7600, 8100)
+    assert profile.ring.head == "auto"
     assert (profile.path, profile.hosts[0].memory_bytes) == ("ring.toml", None)
 
 
@@ -284,6 +286,7 @@ sequences = 2
 port = 9000
 dtype = "bfloat16"
 prefill_chunk = 128
+head = "last"
 [api]
 port = 9100
 bind = "192.168.5.1"
