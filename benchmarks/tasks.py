@@ -70,7 +70,7 @@ def _decode_rate(task: Task, answers: Sequence[Answer]) -> float:
 
 def stall_gaps(task: Task, answers: Sequence[Answer]) -> list[float]:
     """Gaps of the streams: all that touch the time from the late prompt's arrival to its first token; or
-    those after the lead, where no prompt came late."""
+    those after every stream has its lead, where no prompt came late."""
     if task.late:
         *streams, late = answers
         return [
@@ -79,6 +79,10 @@ def stall_gaps(task: Task, answers: Sequence[Answer]) -> list[float]:
             for before, after in pairwise(stream.arrivals)
             if after > late.began and before < late.first
         ]
+    running = max(stream.arrivals[task.lead - 1] for stream in answers)
     return [
-        after - before for stream in answers for before, after in pairwise(stream.arrivals[task.lead - 1 :])
+        after - before
+        for stream in answers
+        for before, after in pairwise(stream.arrivals)
+        if before >= running
     ]

@@ -5,7 +5,7 @@ tokens as take `SHARE` of the time that a round of all groups takes: an answer's
 about ``1 + SHARE`` times as far apart as without the prompt.
 """
 
-SHARE = 1.5
+SHARE = 1.25
 FIRST_CHUNK = 8  # tokens, before anything was measured
 _WEIGHT = 0.2  # of the newest measurement
 

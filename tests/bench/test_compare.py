@@ -61,6 +61,8 @@ def test_a_stall_counts_every_gap_that_touches_the_late_prompts_time_and_no_othe
 def test_without_a_late_prompt_the_gaps_after_the_lead_count() -> None:
     alone = msgspec.structs.replace(STALL, late=())
     assert stall_gaps(alone, [an_answer(1.0, 5.0, 6.0, 7.5)]) == [1.0, 1.5]
+    while_another_begins = [an_answer(1.0, 2.0, 3.0, 9.0, 10.0, 12.0), an_answer(4.0, 9.0, 10.0)]
+    assert stall_gaps(alone, while_another_begins) == [1.0, 2.0, 1.0]
 
 
 def test_side_by_side_shares_prompts_and_repeats_a_single_one() -> None:

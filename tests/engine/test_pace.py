@@ -18,7 +18,7 @@ def test_a_chunk_takes_a_share_of_a_round_of_all_groups() -> None:
 
 
 def test_where_prompts_are_cheap_chunks_are_long() -> None:
-    assert measured(step=0.01, token=0.0001).chunk(1) == 150
+    assert measured(step=0.01, token=0.0001).chunk(1) == 125
 
 
 def test_a_chunk_has_at_least_one_token() -> None:
