@@ -29,6 +29,7 @@ MOST_HIDDEN_BYTES = 24 << 10
 # Rows go to a stage in multiples of it, and each stage has so many at least: kernels take them in blocks.
 ROWS_STEP = 64
 _HARDLY_WORSE = 0.98
+_WORTH_IT = 1.05  # as many times as fast are prompts read, where answers gain nothing
 
 
 def may_share(card: ModelCard, sequences: int, ranks: int) -> bool:
@@ -57,6 +58,5 @@ def better(objective: str, shared: Rates, last: Rates) -> bool:
     alone, together = shared.alone / last.alone, shared.together / last.together
     if objective == "latency":
         return alone > 1
-    if objective in ("throughput", "equal"):
-        return together > 1 and alone >= _HARDLY_WORSE
-    return max(alone, together) > 1 and min(alone, together) >= _HARDLY_WORSE
+    gains = max(alone, together) > 1 or last.layers_seconds / shared.layers_seconds >= _WORTH_IT
+    return gains and min(alone, together) >= _HARDLY_WORSE

@@ -47,13 +47,15 @@ _UNKNOWN_LINK = _LINKS["ethernet"]
 class Rates(Struct, frozen=True, kw_only=True):
     """``alone``: tokens a second of one conversation; ``together``: of all sequences at once.
 
-    ``slowest`` is the rank whose step takes longest, ``step_seconds`` that time.
+    ``slowest`` is the rank whose step takes longest, ``step_seconds`` that time; ``layers_seconds`` the
+    longest that the layers of a rank take, without any head: a chunk of a prompt waits for these.
     """
 
     alone: float
     together: float
     slowest: int
     step_seconds: float
+    layers_seconds: float
 
 
 class Reads:
@@ -164,10 +166,12 @@ def rates(stages: Sequence[Stage], needs: Needs, head_rows: int) -> Rates:
     rows = rows_together(needs, len(stages))
     slowest = max(stages, key=lambda stage: stage.seconds)
     groups = -(-needs.sequences // rows)
-    cycle = max(groups * slowest.seconds, times(stages, needs, rows, head_rows).round)
+    took = times(stages, needs, rows, head_rows)
+    cycle = max(groups * slowest.seconds, took.round)
     return Rates(
         alone=1 / times(stages, needs, 1, head_rows).round,
         together=needs.sequences / cycle,
         slowest=slowest.rank,
         step_seconds=slowest.seconds,
+        layers_seconds=max(took.layers),
     )
