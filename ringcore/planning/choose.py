@@ -83,7 +83,7 @@ def _cut(task: Task, *, head: bool = True) -> Choice | None:
 
 
 def _may_share(task: Task, ranks: int) -> bool:
-    return task.ring.head == "auto" and may_share(task.needs.card, task.needs.sequences, ranks)
+    return task.ring.may_share_head and may_share(task.needs.card, task.needs.sequences, ranks)
 
 
 def _better(task: Task, last: Choice, bare: Choice) -> Choice:

@@ -73,7 +73,7 @@ def make_plan(
         step_tokens=ring.step_tokens,
         kv_bits=needs.kv_bits,
         head_rows=found.head_rows,
-        head=ring.head,
+        head="auto" if ring.may_share_head else "last",
         stages=found.stages,
         prefix_blocks=kept.blocks,
         prefix_memory_bytes=profile.cache.memory_bytes,

@@ -53,7 +53,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     ``prefix_memory_bytes``; ``prefix_disk_blocks`` may lie in files, unused for ``prefix_ttl_hours`` at most
     (0: for ever). ``kv_bits``: in how many bits caches are kept of layers that keep all tokens; 0: as they
     are computed. ``head_rows``: rows of the head (tokens of the vocabulary, from 0 on) whose logits the first
-    of two stages computes for the last one; 0: the last computes all. ``head`` is what the profile asks for.
+    of two stages computes for the last one; 0: the last computes all. ``head`` is what the profile allows.
 
     ``tokens_per_second`` is expected of one conversation alone, ``tokens_per_second_together`` of all
     sequences at once. ``hash`` is the `digest` when the plan was made: who reads it from a file checks it.

@@ -57,6 +57,12 @@ class RingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     head: Head = "auto"
     allow_unverified: bool = False
 
+    @property
+    def may_share_head(self) -> bool:
+        """Over other links than MLX's own ring nobody can see what has come, so nothing overtakes there
+        (`ringcore.rank.inbox`), and sharing would make answers slower."""
+        return self.head == "auto" and self.backend == "ring"
+
 
 class ApiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[api]``: where the gateway listens on the leader's host, and who may ask.

@@ -223,6 +223,13 @@ def test_prompts_are_worth_a_little_of_the_answers_pace() -> None:
     assert layers_seconds(apart) > 1.05 * layers_seconds(plan)
 
 
+def test_only_over_mlxs_own_ring_it_is_shared() -> None:
+    assert plan_of(tied(), backend="ring").head_rows > 0
+    plan = plan_of(tied(), backend="nccl")
+    assert plan.head_rows == 0
+    assert evaluate(plan, [5, 7]).head_rows == 0
+
+
 def test_a_slow_link_is_not_worth_it() -> None:
     card = tied(vocab_size=256_000, head_bytes=200 * MIB, embedding_bytes=200 * MIB)
     wifi, cable = (plan_of(card, on(kind, "Apple M4", "Apple M4")) for kind in ("wifi", "thunderbolt"))
