@@ -30,7 +30,13 @@ class Child:
     """``ended`` becomes the exit status (negative: the signal) once all that it said was heard."""
 
     def __init__(
-        self, role: str, process: asyncio.subprocess.Process, ours: socket.socket, file: LogFile, say: Print
+        self,
+        role: str,
+        process: asyncio.subprocess.Process,
+        ours: socket.socket,
+        printed: int,
+        file: LogFile,
+        say: Print,
     ) -> None:
         self.role = role
         self.pid = process.pid
@@ -41,8 +47,7 @@ class Child:
         self._file = file
         self._say = say
         self._writer: asyncio.StreamWriter | None = None
-        assert process.stdout is not None
-        self._output = Output(process.stdout, file, say)
+        self._output = Output(printed, file, say)
 
     @classmethod
     async def start(
@@ -58,13 +63,14 @@ class Child:
         """``python -m ringcore ROLE ARGUMENTS --control-fd N`` in ``folder``, with ``environment`` beside
         the agent's own. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
+        printed, prints = os.pipe()
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "ringcore", role, *arguments, "--control-fd", str(theirs.fileno()),
                     cwd=folder,
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
+                    stdout=prints,
                     stderr=asyncio.subprocess.STDOUT,
                     pass_fds=(theirs.fileno(),),
                     env={
@@ -74,8 +80,11 @@ class Child:
                 )  # fmt: skip
             except BaseException:
                 ours.close()
+                os.close(printed)
                 raise
-        child = cls(role, process, ours, LogFile(log), say)
+            finally:
+                os.close(prints)
+        child = cls(role, process, ours, printed, LogFile(log), say)
         child.ended = asyncio.create_task(child._live(hear), name=f"{role} process")
         return child
 

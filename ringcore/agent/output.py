@@ -1,10 +1,12 @@
 """What a child prints: each line into its own rotated file, and to whoever asked, without escape codes.
 
-Knows nothing of processes beyond the pipe.
+Knows nothing of processes beyond the pipe. The pipe is our own: asyncio's would have a process count as
+running for as long as a grandchild holds it open.
 """
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
@@ -37,19 +39,27 @@ class LogFile:
 
 
 class Output:
-    """``say(level, text)`` for each line of ``stream`` until it ends; `finished` is the task to wait for."""
+    """``say(level, text)`` for each line that comes out of the pipe ``descriptor``, which is closed behind
+    the last; `finished` is the task to wait for."""
 
-    def __init__(
-        self, stream: asyncio.StreamReader, file: LogFile, say: Callable[[Level, str], None]
-    ) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int, file: LogFile, say: Callable[[Level, str], None]) -> None:
         self._file = file
         self._say = say
-        self.finished = asyncio.create_task(self._read(), name="output")
+        self.finished = asyncio.create_task(self._read(descriptor), name="output")
 
-    async def _read(self) -> None:
+    async def _read(self, descriptor: int) -> None:
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        try:
+            await self._take_all(stream)
+        finally:
+            transport.close()
+
+    async def _take_all(self, stream: asyncio.StreamReader) -> None:
         rest = b""
-        while data := await self._stream.read(_CHUNK):
+        while data := await stream.read(_CHUNK):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self._take(line)
