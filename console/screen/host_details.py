@@ -118,7 +118,12 @@ def _plan(picture: Picture, host: HostView) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if stage is not None:
         shard = stage.shard
-        ends = ", embedding" * shard.is_first + ", norm and head" * shard.is_last
+        rows = picture.plan.head_rows if picture.plan else 0
+        ends = ", embedding" * shard.is_first
+        if rows and shard.is_first:
+            ends += f", {rows:,} rows of the head"
+        if shard.is_last:
+            ends += ", norm and the head's other rows" if rows else ", norm and head"
         lines.append(("layers", f"{shard.start}..{shard.end - 1}, {shard.count} of {shard.total}{ends}"))
     return lines + memory_lines(host, stage)
 

@@ -127,6 +127,19 @@ def test_facts_are_told_as_far_as_they_are_known() -> None:
     assert fact_lines(None) == []
 
 
+def test_who_has_rows_of_the_head_is_told() -> None:
+    now = picture(fake.serving())
+    assert now.plan is not None
+    shared = structs.replace(now.state, plan=structs.replace(now.plan, head_rows=24_512))
+    for drawn, of_first, of_last in (
+        (now, ", embedding\n", ", norm and head\n"),
+        (structs.replace(now, state=shared), ", embedding, 24,512 rows of the head\n", "head's other rows\n"),
+    ):
+        hosts = [stage.host for stage in now.plan.pipeline]
+        assert of_first in details(drawn, hosts[0], None, []).plain
+        assert of_last in details(drawn, hosts[-1], None, []).plain
+
+
 def test_only_the_last_two_hundred_lines_of_what_was_done_are_told() -> None:
     log = [ActionLine(fake.START + n, f"line {n}") for n in range(200)]
     text = details(picture(fake.empty()), "mini1", None, log).plain
