@@ -206,10 +206,13 @@ def _warm_up(stage: ModelStage, rows: int, tokens: int) -> None:
         x = mx.zeros((rows, tokens), dtype=mx.int32)
     else:
         x = mx.zeros((rows, tokens, stage.hidden_size), dtype=stage.dtype)
-    y = stage(x, stage.make_cache(), True)
+    outputs = [stage(x, stage.make_cache(), True)]
     if stage.head is not None:
-        y = stage.head.part(mx.zeros((rows, stage.hidden_size), dtype=stage.dtype))
-    mx.eval(y)
+        hidden = mx.zeros((rows, stage.hidden_size), dtype=stage.dtype)
+        outputs.append(stage.head.part(hidden))
+        if stage.shard.is_last:
+            outputs.append(stage.head.whole(hidden))
+    mx.eval(outputs)
 
 
 def _link(deployment: Deployment, epoch: int, stage: ModelStage) -> Link:
