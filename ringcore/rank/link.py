@@ -59,15 +59,17 @@ def max_prompt_tokens(stages: int, sequences: int, head_bytes: int = 0) -> int:
 
     Raises `RingError` when the headers leave too little of `WRAP_BYTES`.
     """
-    headers = max_in_flight(stages) * 4 * header_words(sequences) + sequences * head_bytes
-    others = max(MAX_OPEN_BYTES, sequences * MAX_ROW_BYTES)
+    headers = max_in_flight(stages) * 4 * header_words(sequences)
+    hidden = sequences * head_bytes
+    # What a row brings back in order "forward" comes when the first stage has taken its hidden state.
+    others = max(hidden + MAX_OPEN_BYTES, sequences * max(MAX_ROW_BYTES, head_bytes))
     if headers + others > WRAP_BYTES:
         raise RingError(
             f"{stages} ranks with {sequences} sequences need {headers + others} bytes on the wrap link "
             f"at once, {WRAP_BYTES} are safe",
             "use fewer ranks, or lower ring.sequences",
         )
-    return (WRAP_BYTES - headers) // 4
+    return (WRAP_BYTES - headers - hidden) // 4
 
 
 class Wire(Protocol):

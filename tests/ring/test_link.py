@@ -9,6 +9,7 @@ from msgspec import structs
 from ringcore.engine.logprobs import pack
 from ringcore.engine.opening import MAX_OPEN_BYTES
 from ringcore.engine.step import Operation, Row, Step
+from ringcore.planning.head import MOST_HIDDEN_BYTES
 from ringcore.rank.header import Format
 from ringcore.rank.link import WRAP_BYTES, Link, max_in_flight, max_prompt_tokens
 from ringcore.spec.engine import MAX_TOP_LOGPROBS
@@ -148,6 +149,22 @@ def test_the_wrap_link_never_carries_more_than_its_bound(stages: int, sequences:
     answers = Step(Operation.RUN, (Row(0, 1),), payload=pack([one] * sequences))
     assert on_the_wire(stages, sequences, answers) <= WRAP_BYTES
     assert tokens >= MAX_OPEN_BYTES // 4 >= 2048
+
+
+@pytest.mark.parametrize("sequences", [1, 4, 16, 64, 128, 208, 209, 256])
+def test_what_may_share_its_head_has_room_on_the_wrap_link(sequences: int) -> None:
+    head_bytes = MOST_HIDDEN_BYTES // sequences
+    tokens = max_prompt_tokens(2, sequences, head_bytes)
+    assert tokens >= MAX_OPEN_BYTES // 4
+    hidden = sequences * head_bytes
+    prompts = Step(Operation.RUN, (Row(0, tokens),), tokens=(1,) * tokens)
+    assert on_the_wire(2, sequences, prompts) + hidden <= WRAP_BYTES
+    one = [1] * (1 + 2 * MAX_TOP_LOGPROBS)
+    # The other order: rows bring hidden states, and these or those later their log-probabilities.
+    for answered in (0, sequences // 2, sequences):
+        answers = Step(Operation.RUN, (Row(0, 1),), payload=pack([one] * answered))
+        waiting = (sequences - answered) * head_bytes
+        assert on_the_wire(2, sequences, answers) + waiting <= WRAP_BYTES
 
 
 def test_a_ring_whose_headers_alone_pass_the_bound_is_refused_with_the_numbers() -> None:
