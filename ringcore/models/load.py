@@ -102,6 +102,12 @@ def load_stage(
                 f"stages of {type(model).__module__} hand on more than hidden states: none shares its head",
                 'plan again, or write head = "last" under [ring]',
             )
+        if head_rows >= parts.vocab_size:
+            raise PlanError(
+                f"the plan gives the first stage {head_rows} rows of the head, {model_path} has "
+                f"{parts.vocab_size} in all",
+                "plan again: the model in this folder is not the one the plan was made for",
+            )
         embedding = tied_to(model, parts)
         rows = range(head_rows) if shard.is_first else range(head_rows, parts.vocab_size)
         head = Head(embedding, rows, hidden_dtype)

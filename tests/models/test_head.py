@@ -10,7 +10,7 @@ from ringcore.models.stage import ModelStage
 from ringcore.planning.head import SHARES
 from ringcore.spec.errors import PlanError
 from ringcore.spec.shard import Shard
-from tests.models.configs.common import LAYERS
+from tests.models.configs.common import LAYERS, VOCABULARY
 from tests.models.running import PROMPT, greedy_whole, prefill, step
 from tests.models.small import build, save
 from tests.planning.test_head_of_models import tied_config
@@ -19,9 +19,9 @@ ANSWER = 24
 ROWS = 128
 
 
-def load(folder: Path, start: int, end: int) -> ModelStage:
+def load(folder: Path, start: int, end: int, rows: int = ROWS) -> ModelStage:
     shard = Shard(start, end, LAYERS)
-    return load_stage(folder, shard, dtype="float32", on_progress=lambda *_: None, head_rows=ROWS)
+    return load_stage(folder, shard, dtype="float32", on_progress=lambda *_: None, head_rows=rows)
 
 
 def tied(architecture: str, folder: Path, quantized: bool) -> Path:
@@ -69,3 +69,11 @@ def test_what_stages_hand_on_must_be_what_goes_into_the_head(tmp_path: Path) -> 
     folder = build("rwkv7", tmp_path / "model", tie_word_embeddings=True)
     with pytest.raises(PlanError, match="more than hidden states"):
         load(folder, 0, 3)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 3), (3, LAYERS)])
+def test_a_model_with_fewer_rows_than_the_plans_is_refused(start: int, end: int, tmp_path: Path) -> None:
+    folder = build("llama", tmp_path / "model", tie_word_embeddings=True)
+    assert load(folder, start, end, VOCABULARY - 1).head is not None
+    with pytest.raises(PlanError, match=f"{VOCABULARY} rows of the head, .* has {VOCABULARY} in all"):
+        load(folder, start, end, VOCABULARY)
