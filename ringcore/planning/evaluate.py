@@ -106,9 +106,11 @@ def sharing(
     needs: Needs, stages: Sequence[Stage], runs: Sequence[tuple[int, int]], *, alone: bool = False
 ) -> Evaluation | None:
     """`weigh` with the head shared as evens out the stages, or with ``alone`` the wait of one conversation;
-    None where it cannot be shared, or the first stage should have nothing of it."""
+    None where it cannot be shared, or the first stage should have nothing of it, or an older version's plan
+    does not say how long logits are on the link."""
     card = needs.card
-    if not may_share(card, needs.sequences, len(stages)):
+    links = all(stage.link_bytes_per_second for stage in stages)
+    if not links or not may_share(card, needs.sequences, len(stages)):
         return None
     placed, rows = _placed(needs, stages, runs), rows_together(needs, len(stages))
     without, whole = (times(placed, needs, rows, size) for size in (0, card.vocab_size))

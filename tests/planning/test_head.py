@@ -295,3 +295,10 @@ def test_a_moved_plan_has_the_head_as_layers_by_hand_have_it(
     back = evaluate(made, counts(made))
     assert (back.head_rows, back.stages) == (made.head_rows, made.stages)
     assert back.rates.alone == made.tokens_per_second
+
+
+def test_a_plan_that_does_not_say_how_fast_links_are_can_be_moved_and_leaves_the_head() -> None:
+    made = plan_of(tied(), head="last")
+    older = [structs.replace(stage, link_bytes_per_second=0.0) for stage in made.stages]
+    moved = evaluate(structs.replace(made, stages=tuple(older), head="auto"), [6, 6])
+    assert moved.layers == (6, 6) and moved.head_rows == 0
