@@ -57,7 +57,6 @@ class FakeStage:
 
     def __init__(self, shard: Shard, head_rows: int = 0) -> None:
         self.shard = shard
-        rows = slice(head_rows) if shard.is_first else slice(head_rows, None)
         self.hidden_size, self.vocab_size, self.dtype = HIDDEN, VOCABULARY, mx.float32
         self.merges, self.uncut, self.holds = True, ("SumCache",), frozenset[Holds | None]()
         self.cache_layers = tuple(range(shard.start, shard.end))

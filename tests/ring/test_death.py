@@ -70,6 +70,32 @@ def test_when_a_rank_is_killed_the_others_end_and_its_neighbours_name_it(order: 
                 assert failure.remedy
 
 
+@pytest.mark.parametrize("order", ["reverse", "forward"])
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_shares_the_head_ends_when_the_other_is_killed_and_names_it(
+    order: str, victim: int
+) -> None:
+    with Ring(make_plan([2, 2], order=order, head_rows=50)) as ring:
+        answering(ring)
+        ring.ranks[victim].process.kill()
+        other = ring.ranks[1 - victim]
+        assert ends(other) == RING_FAILED
+        until(lambda: other.fatal, "last words")
+        assert other.fatal.failure.blames == victim
+        assert f"rank {victim} on host{victim} (127.0.0.1:" in other.fatal.failure.cause
+
+
+@pytest.mark.parametrize("order", ["reverse", "forward"])
+@pytest.mark.parametrize("still", [0, 1])
+def test_quit_ends_a_rank_that_shares_the_head_with_one_that_stands_still(order: str, still: int) -> None:
+    with Ring(make_plan([2, 2], order=order, head_rows=50)) as ring:
+        answering(ring)
+        os.kill(ring.ranks[still].process.pid, signal.SIGSTOP)
+        other = ring.ranks[1 - still]
+        other.tell(Quit())
+        assert ends(other) == 0 and other.fatal is None
+
+
 def test_a_rank_that_stands_still_is_noticed_by_nobody_and_quit_ends_the_others() -> None:
     with Ring(make_plan([1, 1, 2])) as ring:
         answering(ring)
@@ -130,15 +156,18 @@ def test_quit_ends_a_rank_before_it_has_loaded_when_it_has_and_while_it_joins() 
 
 
 @pytest.mark.parametrize("order", ["reverse", "forward"])
-def test_quit_ends_a_ring_that_answers_in_order_and_one_at_rest(order: str) -> None:
+@pytest.mark.parametrize(("counts", "head_rows"), [([1, 1, 2], 0), ([2, 2], 50)])
+def test_quit_ends_a_ring_that_answers_in_order_and_one_at_rest(
+    order: str, counts: list[int], head_rows: int
+) -> None:
     for busy in (True, False):
-        with Ring(make_plan([1, 1, 2], order=order)) as ring:
+        with Ring(make_plan(counts, order=order, head_rows=head_rows)) as ring:
             if busy:
                 answering(ring)
             else:
                 ring.answer("a", prompt(4), 3)
                 ring.wait(lambda ring=ring: all(r.memory[-1].kv_bytes == 0 for r in ring.ranks), "rest")
-            assert ring.quit() == [0, 0, 0]
+            assert ring.quit() == [0] * len(counts)
             assert not any(rank.fatal for rank in ring.ranks)
 
 
