@@ -2,11 +2,12 @@
 
 import pytest
 from textual.content import Content
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.widgets import Markdown
 
 from console.ports import ChatDelta, ChatMessage
 from console.screen.panes.prompt import Figures, figures
+from console.screen.panes.prompt_input import PromptInput
 from console.screen.phrases import fitted
 from ringcore.spec.errors import ApiError
 from tests.screen import fake
@@ -37,6 +38,20 @@ async def test_an_answer_is_drawn_as_markdown_with_its_figures() -> None:
         )
         assert "14.2 tok/s   first token 0.8 s   118 tokens" in shown
         assert it.cluster.conversations == [[ChatMessage("user", "why is the sky blue")]]
+
+
+async def test_keys_that_come_in_one_burst_are_typed_before_enter_sends_them() -> None:
+    async with opened(fake.serving()) as it:
+        it.prompt.target.focus()
+        await it.pilot.pause()
+        for character in " why is the sky blue":
+            it.app.post_message(Key(character, character))
+        it.app.post_message(Key("enter", "\r"))
+        for character in "and":
+            it.app.post_message(Key(character, character))
+        await it.until(lambda: len(it.cluster.conversations) == 1 and not it.prompt.answering)
+        assert it.cluster.conversations == [[ChatMessage("user", "why is the sky blue")]]
+        await it.until(lambda: it.prompt.query_one(PromptInput).text == "and")
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ class PromptPane(Pane):
                 "Not sent: an answer is on its way; esc breaks it off", severity="warning", markup=False
             )
             return
-        self._input.remember(text)
+        self._input.remember(event.value)
         # A worker of the app, which hears of its defects: a pane's worker tells the pane alone.
         self._answering = self.app.run_worker(
             self._answer(text), group=GROUP, name="answer", exit_on_error=False

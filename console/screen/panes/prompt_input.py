@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -12,7 +12,6 @@ from console.logs.text import safe_piece
 
 class PromptInput(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", show=False, priority=True),  # before a text area takes it as a new line
         # Which of the three reaches us is the terminal's choice; ctrl+j always does.
         Binding("ctrl+j,shift+enter,alt+enter", "new_line", show=False),
         Binding("up", "older", show=False),
@@ -34,22 +33,28 @@ class PromptInput(TextArea):
         self._at = 0  # len(history): what is being typed
         self._draft = ""
 
-    def remember(self, text: str) -> None:
-        """``text`` was sent: it can be called back, and nothing is typed."""
+    def remember(self, value: str) -> None:
+        """``value`` was sent: it can be called back, and only what was typed since is left."""
+        text = value.strip()
         if not self._history or self._history[-1] != text:
             self._history.append(text)
         self._at = len(self._history)
         self._draft = ""
-        self.text = ""
+        self.text = self.text.removeprefix(value)
+        self.move_cursor(self.document.end)
+
+    async def _on_key(self, event: Key) -> None:
+        """Enter sends, behind the keys before it: a binding would overtake those that wait to be typed."""
+        if event.key == "enter":
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.Submitted(self.text))
 
     async def _on_paste(self, event: Paste) -> None:
         """As it was copied, but for what would move the terminal's cursor."""
         event.prevent_default()
         event.stop()
         self.insert(safe_piece(event.text.replace("\r\n", "\n").replace("\r", "\n")))
-
-    def action_send(self) -> None:
-        self.post_message(self.Submitted(self.text))
 
     def action_new_line(self) -> None:
         self.insert("\n")
