@@ -22,7 +22,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from ringcore.engine.step import Operation, Row, Step
+from ringcore.engine.step import HEAD_OPERATIONS, Operation, Row, Step
 from ringcore.spec.errors import RingError
 
 MAGIC = 0x4D4C5852  # "MLXR"
@@ -71,8 +71,9 @@ class Format(Struct, frozen=True, kw_only=True):
 
     def width(self, payload: Payload) -> int:
         """Numbers in the plan's dtype for each token of the step."""
-        widths = {Payload.HIDDEN: self.hidden_size, Payload.LOGITS: self.head_rows}
-        return widths.get(payload, 0)
+        if payload is Payload.HIDDEN:
+            return self.hidden_size
+        return self.head_rows if payload is Payload.LOGITS else 0
 
     @property
     def words(self) -> int:
@@ -101,6 +102,7 @@ def max_rows(sequences: int) -> int:
 def encode(step: Step, payload: Payload, form: Format, number: int) -> list[int]:
     """The words of the ``number``th header on a link, for ``step`` with ``payload`` behind it."""
     code, _ = DTYPES[form.dtype]
+    width = form.width(payload)
     words = [
         MAGIC,
         form.epoch,
@@ -110,8 +112,8 @@ def encode(step: Step, payload: Payload, form: Format, number: int) -> list[int]
         int(payload),
         payload_bytes(step, payload, form, len(step.payload)),
         step.token_count,
-        form.width(payload),
-        code if form.width(payload) else 0,
+        width,
+        code if width else 0,
         form.plan,
         form.hop,
         min(step.microseconds, _MOST),
@@ -143,7 +145,7 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     kinds = (Payload.NONE, *_FITTING.get(operation, ()))
     if words[5] not in kinds:
         raise _wrong("payload kind", words[5], f"one of {[int(p) for p in kinds]} for {operation.name}")
-    least = 1 if operation in (Operation.RUN, Operation.HEAD, Operation.DRAW) else 0
+    least = 1 if operation in (Operation.RUN, *HEAD_OPERATIONS) else 0
     if words[12] < 0:
         raise _wrong("time", words[12], "at least 0")
     if words[13] < 1:
@@ -153,8 +155,9 @@ def decode(words: Sequence[int], due: int, form: Format) -> Announced:
     payload = Payload(words[5])
     _same("tokens", words[7], step.token_count)
     code, _ = DTYPES[form.dtype]
-    _same("width", words[8], form.width(payload))
-    _same("dtype", words[9], code if form.width(payload) else 0)
+    width = form.width(payload)
+    _same("width", words[8], width)
+    _same("dtype", words[9], code if width else 0)
     if payload in _LOOSE and not 0 < words[6] <= MAX_PAYLOAD_BYTES:
         raise _wrong("payload bytes", words[6], f"1 to {MAX_PAYLOAD_BYTES}")
     _same("payload bytes", words[6], payload_bytes(step, payload, form, words[6]))

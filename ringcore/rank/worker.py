@@ -9,9 +9,8 @@ from ringcore.rank.report import Report
 
 
 def work(link: Link, executor: Executor, control: Control, report: Report, *, overtaking: bool) -> None:
-    """``overtaking``: the head is shared.
-
-    Until a stop step has passed, or the agent said Quit while the ring was at rest.
+    """Until a stop step has passed, or the agent said Quit while the ring was at rest. ``overtaking``: the
+    head is shared, and what waits for logits goes before what waits for layers.
 
     Raises `RingError` when a link breaks or carries what it must not.
     """
