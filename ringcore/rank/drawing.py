@@ -23,9 +23,17 @@ class Drawer(Protocol):
         ...
 
 
-def drawn(drawers: Sequence[Drawer], logits: mx.array) -> list[mx.array]:
-    """What each draws from its row of ``logits`` (B, V)."""
-    return [drawer.draw(logits[index : index + 1]) for index, drawer in enumerate(drawers)]
+def drawn(rows: Sequence[Row], drawers: Sequence[Drawer], outputs: Sequence[mx.array]) -> list[mx.array]:
+    """An array a row: what is drawn from its logits (1, V), or the output as it is where the row does not."""
+    return [
+        drawer.draw(output) if row.sample else output
+        for row, drawer, output in zip(rows, drawers, outputs, strict=True)
+    ]
+
+
+def by_row(array: mx.array) -> list[mx.array]:
+    """Of (B, N) each row as (1, N)."""
+    return [array[index : index + 1] for index in range(array.shape[0])]
 
 
 class Drawings:
@@ -42,21 +50,22 @@ class Drawings:
     def after_layers(
         self, step: Step, drawers: Sequence[Drawer], outputs: Sequence[mx.array], running: int
     ) -> tuple[Step, list[mx.array]]:
-        """A RUN is through the layers. ``outputs``: of each row, or of all as one (B, D), what goes into the
-        head where it draws. ``running``: sequences that may draw between two chunks of a prompt.
+        """A RUN is through the layers. ``outputs``: of each row that draws what goes into the head (1, D).
+        ``running``: sequences that may draw between two chunks of a prompt.
 
         Returns the step and an array a row as `Executor.begin` does; or what goes to the first stage, a HEAD
         with the hidden states (B, D), all lazy."""
         if not all(row.sample and row.count == 1 for row in step.rows):
             self._since_chunk = 0
-            return step, [
-                drawer.draw(self._head.whole(out)) if row.sample else out
-                for row, drawer, out in zip(step.rows, drawers, outputs, strict=True)
+            heads = [
+                self._head.whole(output) if row.sample else output
+                for row, output in zip(step.rows, outputs, strict=True)
             ]
+            return step, drawn(step.rows, drawers, heads)
         hidden = outputs[0] if len(outputs) == 1 else mx.concatenate(list(outputs), axis=0)
         self._since_chunk += len(step.rows)
         if self._since_chunk <= running:
-            return step, drawn(drawers, self._head.whole(hidden))
+            return step, drawn(step.rows, drawers, by_row(self._head.whole(hidden)))
         rows = tuple(structs.replace(row, token=NO_TOKEN) for row in step.rows)
         self._waiting.append((rows, drawers, self._head.part(hidden)))
         return structs.replace(step, operation=Operation.HEAD, rows=rows), [hidden]
@@ -75,5 +84,5 @@ class Drawings:
             raise RingError(
                 f"step {step.number} brings logits for slots {came}, due are {due}", "start the ring again"
             )
-        _, drawers, logits = self._waiting.popleft()
-        return drawn(drawers, mx.concatenate([others, logits], axis=1))
+        rows, drawers, logits = self._waiting.popleft()
+        return drawn(rows, drawers, by_row(mx.concatenate([others, logits], axis=1)))

@@ -21,7 +21,7 @@ from ringcore.engine.sampler import Sampler
 from ringcore.engine.step import HEAD_OPERATIONS, NO_TOKEN, Operation, Row, Step
 from ringcore.models.stage import ModelStage
 from ringcore.rank import prefix
-from ringcore.rank.drawing import Drawings, drawn
+from ringcore.rank.drawing import Drawings, by_row, drawn
 from ringcore.rank.link import Message
 from ringcore.spec.errors import RingError
 from ringcore.spec.events import PrefixUsed
@@ -175,11 +175,11 @@ class Executor:
             outputs = self._together(message, slots)
         else:
             outputs = self._one_by_one(message, slots)
+        if not self._stage.shard.is_last:
+            return step, outputs if len(outputs) == 1 else [mx.concatenate(outputs, axis=0)]
         if self._drawings is not None:
             return self._drawings.after_layers(step, slots, outputs, len(self._slots))
-        if self._stage.shard.is_last or len(outputs) == 1:
-            return step, outputs
-        return step, [mx.concatenate(outputs, axis=0)]
+        return step, drawn(rows, slots, outputs)
 
     def _logits(self, message: Message) -> mx.array:
         """The first stage's part of them, (rows, part of V)."""
@@ -209,11 +209,7 @@ class Executor:
         y = self._stage(x, self._caches.several(tuple(row.slot for row in rows)))
         for slot in slots:
             slot.position += 1
-        if not self._stage.shard.is_last:
-            return [y[:, 0]]
-        if self._drawings:
-            return [y]
-        return drawn(slots, y)
+        return by_row(y) if self._stage.shard.is_last else [y[:, 0]]
 
     def _one_by_one(self, message: Message, slots: list[_Slot]) -> list[mx.array]:
         shard = self._stage.shard
@@ -233,11 +229,7 @@ class Executor:
                 # No output asks for the last state: left lazy, it would hold what the whole chunk computed.
                 (y,) = mx.depends([y], states)
             slot.position += row.count
-            if not shard.is_last:
-                y = y[0]
-            elif row.sample and not self._drawings:
-                y = slot.draw(y)
-            outputs.append(y)
+            outputs.append(y if shard.is_last else y[0])
         return outputs
 
     def _slot(self, row: Row, step: Step) -> _Slot:
